@@ -1,0 +1,109 @@
+"""What a policy may say. Frozen Pydantic dataclasses: one class is the config, the form and the validation."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator
+from pydantic.dataclasses import dataclass
+
+from data_policies.spdx import unknown_licences
+
+STRICT = ConfigDict(extra="forbid")
+
+PiiType = Literal[
+    "email", "phone", "ip", "credentials_url", "card", "iban", "ssn", "national_id", "passport", "driver_licence",
+    "mac", "imei", "crypto", "secret", "person", "address",
+]  # fmt: skip
+PiiAction = Literal["keep", "redact", "drop"]
+ToxicityLabel = Literal["toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Licences:
+    """SPDX identifiers that are allowed, `ID WITH EXCEPTION` included. The order is the rank among duplicates."""
+
+    allow: tuple[str, ...] = Field(min_length=1)
+
+    @field_validator("allow")
+    @classmethod
+    def _known(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := unknown_licences(allow):
+            raise ValueError(f"unknown SPDX identifier {unknown[0]!r}; the list is at spdx.org/licenses")
+        return allow
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Languages:
+    """ISO 639-1 codes that are allowed, and the score under which the language counts as unknown (quarantine)."""
+
+    allow: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(min_length=1)
+    minimum_score: Share = 0.5
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Bounds:
+    """A measure must lie within [min, max]; a bound that is not given does not bind."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Toxicity:
+    """A Detoxify model and the score per label at which a record is dropped.
+
+    `model`: `stand-in` (ships with Gristmill, in Detoxify's architecture), one of Detoxify's names (downloaded once,
+    digest pinned), or a folder that holds a checkpoint and its config. `stand_in`: may the stand-in decide at all?
+    """
+
+    thresholds: dict[ToxicityLabel, Share]
+    model: str = "stand-in"
+    stand_in: bool = False
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Duplicates:
+    """Exact Jaccard similarity of word 5-gram sets from which a record is a near-duplicate of a kept one."""
+
+    threshold: float = Field(default=0.8, gt=0, le=1)
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Gates:
+    """Bounds on the corpus as a whole; None: not checked.
+
+    `maximum_source_kl`: nats, of this version's source mix from the previous version's.
+    """
+
+    maximum_source_kl: float | None = Field(default=1.0, ge=0)
+    maximum_quarantine_share: float | None = Field(default=None, ge=0, le=1)
+    maximum_dropped_share_per_source: float | None = Field(default=None, ge=0, le=1)
+    minimum_kept: int = Field(default=1, ge=1)
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Policy:
+    """The rules that admit a record. Its digest stands in every ledger row that it decided."""
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
+    version: int = Field(ge=1)
+    owner: str
+    reason: str
+    licences: Licences
+    review_by: datetime.date | None = None
+    languages: Languages | None = None
+    quality: dict[str, dict[str, Bounds]] = Field(default_factory=dict)
+    pii: dict[PiiType, PiiAction] = Field(default_factory=dict)
+    toxicity: Toxicity | None = None
+    duplicates: Duplicates = Field(default_factory=Duplicates)
+    gates: Gates = Field(default_factory=Gates)
+
+    def sha256(self) -> str:
+        """Hex SHA-256 of the policy as canonical JSON: comments and key order of the YAML do not count."""
+        value = TypeAdapter(Policy).dump_python(self, mode="json")
+        return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The learning: plain torch. Knows nothing of Prefect, MLflow or policies."""

@@ -1,0 +1,1 @@
+"""One file a self-supervised method: its config, its module, its loss call."""

@@ -1,0 +1,1 @@
+"""Masks and augmentations, each a function of (seed, epoch, sample)."""

@@ -1,0 +1,1 @@
+"""Curation: ingest, score, decide, deduplicate, gate, shard."""

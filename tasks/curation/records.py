@@ -1,0 +1,116 @@
+"""What a source yields, what a record is, and what a scorer must be: the seams of curation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+#: One row for every record read, unreadable ones too. Sorted by record_id.
+#: ``text`` is null where nothing could be read; then ``ingest_rule`` says why.
+#: ``evidence_id`` points into the evidence table (licence evidence repeats; it is stored once).
+RECORD_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("group", pa.string()),
+        ("label", pa.string()),
+        ("content_sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("text", pa.large_string()),
+        ("evidence_id", pa.string()),
+        ("language_declared", pa.string()),
+        ("ingest_rule", pa.string()),
+        ("ingest_detail", pa.string()),
+    ]
+)
+
+#: Licence evidence, once per distinct set of (field, value) pairs. Sorted by evidence_id.
+#: Fields: ``expression`` (an SPDX expression by the publisher's word, as License-Expression), ``name`` (free text),
+#: ``classifier`` (a trove classifier), ``url``, ``text`` (a whole licence text), ``vendored`` (the path part, such as
+#: ``_vendor``, that breaks the chain to the distribution's licence; any other field beside it is the file's own).
+EVIDENCE_SCHEMA = pa.schema(
+    [
+        ("evidence_id", pa.string()),
+        ("fields", pa.list_(pa.struct([("field", pa.string()), ("value", pa.string())]))),
+    ]
+)
+
+Evidence = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Raw:
+    """One record as its source found it.
+
+    `locator` is the given id, else the relative path: never a row number (a deleted line would rename all that follow).
+    `payload` is what was read, byte for byte; for text that decoded it is the UTF-8 of `text` and may be left empty.
+    """
+
+    locator: str
+    uri: str
+    text: str | None
+    payload: bytes = b""
+    evidence: Evidence = ()
+    label: str = ""
+    group: str = ""
+    language: str = ""
+    rule: str = ""  # ingest.{utf8,json,truncated,empty,too_large}
+    detail: str = ""
+
+    def content(self) -> bytes:
+        """The bytes that are hashed: the text's UTF-8, or the undecodable payload."""
+        return self.payload if self.text is None else self.text.encode("utf-8", "surrogatepass")
+
+
+class Source(Protocol):
+    """A place that records come from.
+
+    `read_count` is raised when a record is *found* (a line split, a footer read, a file listed), before it is parsed;
+    ingestion checks that as many rows came out.
+    """
+
+    name: str
+    read_count: int
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the source's bytes and of what selects among them; UserError when there is nothing to read."""
+
+    def total_bytes(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Raw]: ...
+
+
+def record_id(source: str, locator: str, content_sha256: str, rank: int) -> str:
+    """The first 32 hex of SHA-256(source NUL locator NUL content_sha256 NUL rank)."""
+    return hashlib.sha256(f"{source}\0{locator}\0{content_sha256}\0{rank}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Scorer(Protocol):
+    """A step that only measures: the same rows in the same order, columns of its own, never the text.
+
+    Every output has a column ``error``: "" or the class name of the exception that this row raised. `score` may raise:
+    the engine then halves the batch until it has found the row. It is called from several threads at once.
+    """
+
+    name: str
+    VERSION: int
+    inputs: tuple[str, ...]
+    schema: pa.Schema
+
+    def config(self) -> dict[str, Any]:
+        """Everything besides the input rows that the output depends on (JSON-able; digests of models and keys)."""
+
+    def score(self, batch: pa.Table) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where the data plane runs: in this process, or on the Ray cluster at `ray_address` ("local", "auto", host:port)."""
+
+    ray_address: str | None = None
+    workers: int = field(default=2)

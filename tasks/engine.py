@@ -1,0 +1,124 @@
+"""The data plane: run a scorer over a table on Daft, natively or on Ray, losing no row.
+
+Daft is trusted with fanning out and joining, and with nothing else: an interrupt in a thread makes `collect()` return
+with rows missing, a wrong length is broadcast and a wrong type cast, each in silence. So every result is counted, keyed
+by record_id and sorted here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from functools import cache
+
+import daft
+import pyarrow as pa
+
+from tasks.curation.records import Engine, Scorer
+from tasks.errors import UserError
+from tasks.quiet import DEFAULTS
+
+Progress = Callable[[int], None]  # called with the number of rows just done
+_progress: dict[str, Progress] = {}  # by scorer name; a Ray worker finds none and stays silent
+
+
+@cache
+def start(ray_address: str | None = None) -> None:
+    """Choose Daft's runner, once per process. Call it from the main thread first.
+
+    UserError when no Ray cluster answers at `ray_address` ("local" starts one here).
+    """
+    if ray_address:
+        _start_ray(ray_address)
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    daft.set_runner_native()
+    # Daft's SIGINT hook makes collect() return early with rows missing: let it install, then give Python its own back.
+    daft.from_pydict({"x": [0]}).select(daft.col("x") + 1).collect()
+    try:
+        signal.signal(signal.SIGINT, handler)
+    except ValueError:  # only the main thread may; the command line starts the engine there
+        pass
+
+
+def _start_ray(address: str) -> None:
+    import ray
+
+    quiet = {name: os.environ[name] for name in DEFAULTS if name in os.environ}
+    try:  # a cluster that already runs takes its environment from here, not from our process
+        ray.init(address=address, runtime_env={"env_vars": quiet}, log_to_driver=False, ignore_reinit_error=True)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError("no Ray cluster answers", where=address, hint="start one, or remove `ray_address`") from error
+    daft.set_runner_ray(noop_if_initialized=True)
+
+
+def score_table(
+    table: pa.Table, scorer: Scorer, engine: Engine = Engine(), progress: Progress | None = None, batch_size: int = 1024
+) -> pa.Table:
+    """Apply `scorer` to `table`: record_id, the scorer's columns and ``error``, one row per input row, sorted by record_id.
+
+    A row that raises gets nulls and its exception's class name in ``error``; the rows beside it keep their scores.
+    RuntimeError when the engine returns other rows than it was given.
+    """
+    start(engine.ray_address)
+    schema = output_schema(scorer)
+    if len(table) == 0:
+        return schema.empty_table()
+    struct = pa.struct(list(schema)[1:])
+
+    @daft.func.batch(return_dtype=daft.DataType.from_arrow_type(struct), use_process=False, batch_size=batch_size)
+    def run(*columns: daft.Series):
+        arrays = [column.to_arrow() for column in columns]
+        batch = pa.Table.from_arrays(arrays, names=list(scorer.inputs)).cast(table.select(scorer.inputs).schema)
+        scores = safe_score(scorer, batch).combine_chunks()
+        if report := _progress.get(scorer.name):
+            report(len(scores))
+        chunks = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in scores.columns]
+        return pa.StructArray.from_arrays(chunks, fields=list(struct))
+
+    if progress:
+        _progress[scorer.name] = progress
+    try:
+        frame = daft.from_arrow(table.select(["record_id", *scorer.inputs]))
+        scored = frame.select(daft.col("record_id"), run(*(daft.col(name) for name in scorer.inputs)).alias("scores"))
+        result = scored.to_arrow().combine_chunks()
+    finally:
+        _progress.pop(scorer.name, None)
+    scores = result["scores"].chunk(0)
+    flat = pa.Table.from_arrays([result["record_id"], *scores.flatten()], names=schema.names).cast(schema).sort_by("record_id")
+    require_same_rows(table, flat, scorer.name)
+    return flat.combine_chunks()
+
+
+def output_schema(scorer: Scorer) -> pa.Schema:
+    """record_id, the scorer's own columns, error."""
+    return pa.schema([pa.field("record_id", pa.string()), *scorer.schema, pa.field("error", pa.string())])
+
+
+def require_same_rows(given: pa.Table, got: pa.Table, step: str) -> None:
+    """RuntimeError unless `got` (sorted) has exactly the record ids of `given`: an interrupt loses rows in silence."""
+    expected = given["record_id"].combine_chunks().cast(pa.string()).sort()
+    if not expected.equals(got["record_id"].combine_chunks().cast(pa.string())):
+        raise RuntimeError(f"{step}: {len(given)} rows went in and {len(got)} came out, or not the same ones")
+
+
+def safe_score(scorer: Scorer, batch: pa.Table) -> pa.Table:
+    """Score a batch; where it raises, halve it until the guilty row stands alone, with its exception's class name.
+
+    The message is left out: it may quote the text.
+    """
+    schema = pa.schema(list(output_schema(scorer))[1:])
+    try:
+        scores = scorer.score(batch)
+        if len(scores) != len(batch):
+            raise RuntimeError(f"{scorer.name} returned {len(scores)} rows for {len(batch)}")
+        if "error" not in scores.column_names:
+            scores = scores.append_column("error", pa.array([""] * len(scores), pa.string()))
+        return scores.select(schema.names).cast(schema)
+    except Exception as error:  # noqa: BLE001 - whatever a model raises, the batch must not die for a row
+        if len(batch) == 1:
+            nulls = [pa.nulls(1, field.type) for field in scorer.schema]
+            return pa.Table.from_arrays([*nulls, pa.array([type(error).__name__])], schema=schema)
+        middle = len(batch) // 2
+        return pa.concat_tables([safe_score(scorer, batch.slice(0, middle)), safe_score(scorer, batch.slice(middle))])

@@ -1,0 +1,1 @@
+"""Governance: ledger, manifest, lineage, erasure, report."""

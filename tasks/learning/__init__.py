@@ -1,0 +1,1 @@
+"""Learning: tokenizer, training run, probes, tracking."""
