@@ -1,0 +1,227 @@
+"""(scores, policy) -> verdict. Vectorised, pure, and closed: every record gets exactly one verdict.
+
+Rules are asked in the order of their cost: ingest, licence, language, quality, personal data, toxicity. The first that
+refuses decides; all that hit are recorded. A score that is missing never admits (contract 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_policies.schema import Policy
+from data_policies.spdx import admitted
+
+KEEP, REDACT, DROP, QUARANTINE = "keep", "redact", "drop", "quarantine"
+
+#: What `decide` returns; `spans` are those of the scores with the policy's action filled in.
+VERDICT_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("verdict", pa.string()),
+        ("rule", pa.string()),
+        ("rules", pa.list_(pa.string())),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("detail", pa.string()),
+    ]
+)
+
+CHEAP = ("ingest", "licence", "language", "quality", "pii")
+ALL = (*CHEAP, "toxicity")
+NOT_NEEDED = "not_needed"
+
+
+@dataclass(slots=True)
+class Hit:
+    """One rule over all rows: where it hits (`mask_N`), its value a row, its threshold, its evidence a row."""
+
+    rule: str
+    verdict: str
+    mask_N: np.ndarray
+    value_N: np.ndarray | None = None
+    threshold: float = float("nan")
+    detail_N: np.ndarray | None = None
+
+
+def decide(scores: pa.Table, policy: Policy, families: tuple[str, ...] = ALL) -> pa.Table:
+    """One verdict a row (VERDICT_SCHEMA), in the order of `scores`.
+
+    `families`: the rule families to ask. Raises KeyError when the policy asks for a score that the table lacks.
+    """
+    count = len(scores)
+    hits = list(_hits(scores, policy, families))
+    order = [hit for hit in hits if hit.verdict != REDACT] + [hit for hit in hits if hit.verdict == REDACT]
+    decided = np.full(count, -1, dtype=np.int64)  # index into `order`: refusals come before redactions
+    for index, hit in enumerate(order):
+        decided[(decided < 0) & hit.mask_N] = index
+    verdict = np.full(count, KEEP, dtype=object)
+    rule = np.full(count, None, dtype=object)
+    value, threshold = np.full(count, np.nan), np.full(count, np.nan)
+    detail = np.full(count, None, dtype=object)
+    for index, hit in enumerate(order):
+        rows = decided == index
+        verdict[rows], rule[rows], threshold[rows] = hit.verdict, hit.rule, hit.threshold
+        if hit.value_N is not None:
+            value[rows] = hit.value_N[rows]
+        if hit.detail_N is not None:
+            detail[rows] = hit.detail_N[rows]
+    columns = [
+        scores["record_id"],
+        pa.array(verdict, pa.string()),
+        pa.array(rule, pa.string()),
+        _rules_column(hits, count),
+        pa.array(value, pa.float64(), from_pandas=True),
+        pa.array(threshold, pa.float64(), from_pandas=True),
+        pa.array(detail, pa.string()),
+    ]
+    return pa.table(columns, schema=VERDICT_SCHEMA)
+
+
+def needs_toxicity(scores: pa.Table, policy: Policy) -> np.ndarray:
+    """Rows that no cheaper rule refuses (bool, N): only those are worth a model."""
+    if policy.toxicity is None:
+        return np.zeros(len(scores), dtype=bool)
+    verdict = decide(scores, policy, CHEAP)["verdict"]
+    return _numpy(pc.is_in(verdict, pa.array([KEEP, REDACT])))
+
+
+def span_actions(policy: Policy) -> dict[str, str]:
+    """The action for each type of personal data. A type that the policy does not name is redacted: doubt never admits."""
+    from typing import get_args
+
+    from data_policies.schema import PiiType
+
+    return {kind: policy.pii.get(kind, REDACT) for kind in get_args(PiiType)}
+
+
+def _hits(scores: pa.Table, policy: Policy, families: tuple[str, ...]) -> Iterator[Hit]:
+    makers = {
+        "ingest": _ingest,
+        "licence": _licence,
+        "language": _language,
+        "quality": _quality,
+        "pii": _pii,
+        "toxicity": _toxicity,
+    }
+    for family in families:
+        yield from makers[family](scores, policy)
+
+
+def _ingest(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
+    found = scores["ingest_rule"]
+    for rule in sorted(filter(None, pc.unique(found).to_pylist())):
+        yield Hit(rule, QUARANTINE, _numpy(pc.equal(found, rule)), detail_N=_objects(scores["ingest_detail"]))
+
+
+def _error(scores: pa.Table, step: str) -> Iterator[Hit]:
+    errors = pc.fill_null(scores[f"error.{step}"], "MissingScore")
+    yield Hit(f"error.{step}", QUARANTINE, _numpy(pc.not_equal(errors, "")), detail_N=_objects(errors))
+
+
+def _licence(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
+    yield from _error(scores, "licences")
+    detail = _objects(scores["licence_detail"])
+    problem = pc.fill_null(scores["licence_problem"], "unknown")
+    for name in ("vendored", "missing", "conflict", "unknown"):
+        yield Hit(f"licence.{name}", QUARANTINE, _numpy(pc.equal(problem, name)), detail_N=detail)
+    licence = pc.fill_null(scores["licence"], "")
+    # A conclusion that is empty without a named problem is a detector's bug: unknown, never allowed.
+    empty = pc.and_(pc.equal(problem, ""), pc.equal(licence, ""))
+    yield Hit("licence.unknown", QUARANTINE, _numpy(empty), detail_N=detail)
+    allowed = [name for name in pc.unique(licence).to_pylist() if admitted(name, policy.licences.allow)]
+    refused = pc.and_(
+        pc.and_(pc.equal(problem, ""), pc.not_equal(licence, "")),
+        pc.invert(pc.is_in(licence, pa.array(allowed, pa.string()))),
+    )
+    yield Hit("licence.not_allowed", DROP, _numpy(refused), detail_N=detail)
+
+
+def _language(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
+    if policy.languages is None:
+        return
+    yield from _error(scores, "languages")
+    minimum = policy.languages.minimum_score
+    score = _floats(scores["language_score"])
+    unsure = ~(score >= minimum) | _numpy(pc.equal(pc.fill_null(scores["language"], ""), ""))
+    yield Hit("language.unsure", QUARANTINE, unsure, score, minimum, _objects(scores["language"]))
+    other = pc.invert(pc.is_in(scores["language"], pa.array(policy.languages.allow, pa.string())))
+    yield Hit("language.not_allowed", DROP, ~unsure & _numpy(other), score, minimum, _objects(scores["language"]))
+
+
+def _quality(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
+    if not policy.quality:
+        return
+    yield from _error(scores, "quality")
+    for name, measures in policy.quality.items():
+        for measure, bounds in measures.items():
+            rule = f"quality.{name}.{measure}"
+            value = _floats(scores[rule])
+            missing = np.isnan(value) & _numpy(pc.equal(scores["error.quality"], ""))
+            yield Hit("error.quality", QUARANTINE, missing)
+            if bounds.min is not None:
+                yield Hit(rule, DROP, value < bounds.min, value, bounds.min)
+            if bounds.max is not None:
+                yield Hit(rule, DROP, value > bounds.max, value, bounds.max)
+
+
+def _pii(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
+    yield from _error(scores, "pii")
+    spans = scores["spans"].combine_chunks()
+    if isinstance(spans, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
+        spans = pa.concat_arrays(spans.chunks) if spans.num_chunks else pa.array([], spans.type)
+    rows = pc.list_parent_indices(spans).to_numpy(zero_copy_only=False)
+    kinds = pc.list_flatten(spans).field("type")
+    lost = _numpy(pc.is_null(spans)) & _numpy(pc.equal(scores["error.pii"], ""))
+    yield Hit("error.pii", QUARANTINE, lost)
+    for kind, action in span_actions(policy).items():
+        if action == KEEP:
+            continue
+        found = np.bincount(rows[_numpy(pc.equal(kinds, kind))], minlength=len(scores)).astype(float)
+        yield Hit(f"pii.{kind}", DROP if action == DROP else REDACT, found > 0, found, 0.0)
+
+
+def _toxicity(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
+    if policy.toxicity is None:
+        return
+    yield from _error(scores, "toxicity")
+    needed = _numpy(pc.not_equal(pc.fill_null(scores["scored_by"], ""), NOT_NEEDED))
+    for label, threshold in policy.toxicity.thresholds.items():
+        value = _floats(scores[f"toxicity.{label}"])
+        missing = needed & np.isnan(value) & _numpy(pc.equal(scores["error.toxicity"], ""))
+        yield Hit("error.toxicity", QUARANTINE, missing)
+        yield Hit(f"toxicity.{label}", DROP, needed & (value >= threshold), value, threshold)
+
+
+def _rules_column(hits: list[Hit], count: int) -> pa.Array:
+    """For each row the names of all rules that hit, in the order in which they were asked, each once."""
+    names = [hit.rule for hit in hits]
+    pairs = [(np.flatnonzero(hit.mask_N), index) for index, hit in enumerate(hits)]
+    row = np.concatenate([rows for rows, _ in pairs]) if pairs else np.array([], dtype=np.int64)
+    index = np.concatenate([np.full(len(rows), i) for rows, i in pairs]) if pairs else row
+    order = np.lexsort((index, row))
+    row, index = row[order], index[order]
+    first = np.array([names.index(name) for name in names], dtype=np.int64)  # the same rule may be asked twice
+    index = first[index] if len(index) else index
+    fresh = np.ones(len(row), dtype=bool)
+    fresh[1:] = (row[1:] != row[:-1]) | (index[1:] != index[:-1])
+    row, index = row[fresh], index[fresh]
+    offsets = np.searchsorted(row, np.arange(count + 1)).astype(np.int32)
+    values = pa.array(names, pa.string()).take(pa.array(index)) if len(index) else pa.array([], pa.string())
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _numpy(mask) -> np.ndarray:
+    return np.asarray(pc.fill_null(mask, False)).astype(bool)
+
+
+def _floats(column) -> np.ndarray:
+    return np.asarray(pc.fill_null(pc.cast(column, pa.float64()), float("nan")), dtype=float)
+
+
+def _objects(column) -> np.ndarray:
+    return np.array(column.to_pylist(), dtype=object)
