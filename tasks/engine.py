@@ -65,17 +65,11 @@ def score_table(
     schema = output_schema(scorer)
     if len(table) == 0:
         return schema.empty_table()
-    struct = pa.struct(list(schema)[1:])
+    struct, given = pa.struct(list(schema)[1:]), table.select(scorer.inputs).schema
 
     @daft.func.batch(return_dtype=daft.DataType.from_arrow_type(struct), use_process=False, batch_size=batch_size)
     def run(*columns: daft.Series):
-        arrays = [column.to_arrow() for column in columns]
-        batch = pa.Table.from_arrays(arrays, names=list(scorer.inputs)).cast(table.select(scorer.inputs).schema)
-        scores = safe_score(scorer, batch).combine_chunks()
-        if report := _progress.get(scorer.name):
-            report(len(scores))
-        chunks = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in scores.columns]
-        return pa.StructArray.from_arrays(chunks, fields=list(struct))
+        return _score_batch(scorer, given, struct, columns)
 
     if progress:
         _progress[scorer.name] = progress
@@ -86,9 +80,23 @@ def score_table(
     finally:
         _progress.pop(scorer.name, None)
     scores = result["scores"].chunk(0)
-    flat = pa.Table.from_arrays([result["record_id"], *scores.flatten()], names=schema.names).cast(schema).sort_by("record_id")
+    flat = (
+        pa.Table.from_arrays([result["record_id"], *scores.flatten()], names=schema.names)
+        .cast(schema)
+        .sort_by("record_id")
+    )
     require_same_rows(table, flat, scorer.name)
     return flat.combine_chunks()
+
+
+def _score_batch(scorer: Scorer, given: pa.Schema, struct: pa.StructType, columns: tuple) -> pa.StructArray:
+    # A function of the module, because Daft pickles what it runs together with the globals that it names.
+    batch = pa.Table.from_arrays([column.to_arrow() for column in columns], names=given.names).cast(given)
+    scores = safe_score(scorer, batch).combine_chunks()
+    if report := _progress.get(scorer.name):
+        report(len(scores))
+    chunks = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in scores.columns]
+    return pa.StructArray.from_arrays(chunks, fields=list(struct))
 
 
 def output_schema(scorer: Scorer) -> pa.Schema:

@@ -54,7 +54,9 @@ class Home:
         path = Path(named) if named else self.root / "keys" / "hmac.key"
         if not path.exists():
             if named:
-                raise UserError("the key file does not exist", where=named, hint="unset GRISTMILL_KEY_FILE or create it")
+                raise UserError(
+                    "the key file does not exist", where=named, hint="unset GRISTMILL_KEY_FILE or create it"
+                )
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
                 with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -42,11 +42,17 @@ class Stage:
     reused: bool
     seconds: float
     path: str
+    version: int = 1
 
     def public(self) -> dict[str, Any]:
-        fields = asdict(self)
-        del fields["path"]
-        return fields
+        """``{name, digest, reused, seconds}``."""
+        return {key: value for key, value in asdict(self).items() if key not in ("path", "version")}
+
+
+def read_stage(folder: Path) -> Stage:
+    """A finished stage from its folder."""
+    record = json.loads((folder / "stage.json").read_text())
+    return Stage(record["name"], record["digest"], True, 0.0, str(folder), record["version"])
 
 
 def stage_digest(name: str, version: int, inputs: Mapping[str, Any]) -> str:
@@ -54,9 +60,7 @@ def stage_digest(name: str, version: int, inputs: Mapping[str, Any]) -> str:
     return sha256_json({"stage": name, "version": version, "inputs": dict(inputs)})
 
 
-def run_stage(
-    root: Path, name: str, version: int, inputs: Mapping[str, Any], build: Callable[[Path], object]
-) -> Stage:
+def run_stage(root: Path, name: str, version: int, inputs: Mapping[str, Any], build: Callable[[Path], object]) -> Stage:
     """Return the stage from its folder ``root/NAME-<16 hex>``, building it into that folder when it is not there.
 
     `build` gets an empty temporary folder and fills it. An exception leaves nothing behind under the stage's name.
@@ -72,13 +76,17 @@ def run_stage(
         try:
             build(temporary)
             (temporary / "stage.json").write_text(
-                json.dumps({"name": name, "version": version, "digest": digest, "inputs": dict(inputs)}, indent=1, sort_keys=True)
+                json.dumps(
+                    {"name": name, "version": version, "digest": digest, "inputs": dict(inputs)},
+                    indent=1,
+                    sort_keys=True,
+                )
             )
             publish(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-    return Stage(name, digest, reused, round(time.perf_counter() - started, 3), str(folder))
+    return Stage(name, digest, reused, round(time.perf_counter() - started, 3), str(folder), version)
 
 
 def publish(temporary: Path, folder: Path) -> None:

@@ -87,7 +87,9 @@ class Source(Protocol):
 
 def record_id(source: str, locator: str, content_sha256: str, rank: int) -> str:
     """The first 32 hex of SHA-256(source NUL locator NUL content_sha256 NUL rank)."""
-    return hashlib.sha256(f"{source}\0{locator}\0{content_sha256}\0{rank}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(
+        f"{source}\0{locator}\0{content_sha256}\0{rank}".encode("utf-8", "surrogatepass")
+    ).hexdigest()[:32]
 
 
 class Scorer(Protocol):

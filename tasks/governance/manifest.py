@@ -76,6 +76,7 @@ class Manifest(_Frozen):
     shard_counts: dict[str, int]
     shards: list[ShardRef]
     ledger: dict[str, str]
+    evidence: dict[str, str] = {}
     gate: GateRef
 
     def write(self, folder: Path) -> None:
@@ -88,7 +89,11 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_text())
     except FileNotFoundError:
-        raise UserError("this is no corpus version: it has no manifest.json", where=str(folder), hint="list them with `gristmill ls`") from None
+        raise UserError(
+            "this is no corpus version: it has no manifest.json",
+            where=str(folder),
+            hint="list them with `gristmill ls`",
+        ) from None
     except ValueError as error:
         raise VerificationFailed("the manifest cannot be read", where=str(path), hint="curate again") from error
 

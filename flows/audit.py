@@ -1,0 +1,101 @@
+"""report, trace, verify, diff, erase: what is in it, may we, and take this out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from flows.common import artifact_key, flow_run_name
+from tasks.errors import UserError, VerificationFailed
+from tasks.governance import lineage, report
+from tasks.governance.manifest import versions
+from tasks.home import Home
+from tasks.prefect_task import as_task
+from tasks.progress import progress
+
+verify_task = as_task(lineage.verify, "verify")
+
+
+def find_corpus(home: Home, name: str) -> Path:
+    """The folder of ``NAME@vN``, or of the newest version of ``NAME``; UserError when there is none."""
+    corpus, _, wanted = name.partition("@")
+    found = versions(home.corpus(corpus))
+    if wanted and not (wanted[:1] == "v" and wanted[1:].isdigit()):
+        raise UserError(
+            f"'{name}' is no corpus version", where=str(home.root), hint="write NAME@v1, or NAME for the newest"
+        )
+    number = int(wanted[1:]) if wanted else (found[-1] if found else 0)
+    if number not in found:
+        names = sorted(path.name for path in (home.root / "corpora").glob("*"))
+        hint = f"there are: {', '.join(names)}" if names else "there is none yet: `gristmill curate RECIPE`"
+        raise UserError(f"there is no corpus '{name}'", where=str(home.root), hint=hint)
+    return home.corpus(corpus) / f"v{number}"
+
+
+def models_of(home: Home):
+    """A look-up of a run's registered models; it needs MLflow only when a run was tracked."""
+
+    def look_up(run_id: str) -> list[dict[str, Any]]:
+        if not (home.run(run_id) / "mlflow.json").is_file():
+            return []
+        from tasks.learning.track import Tracking
+
+        return Tracking(home).model_versions_of(run_id)
+
+    return look_up
+
+
+def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The audit page beside the corpora (``reports/NAME-vN.html``) and the facts in it."""
+    values = report.facts(home, folder, models_of(home))
+    path = home.root / "reports" / f"{values['manifest']['name']}-v{values['manifest']['version']}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report.render(values), encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(values, indent=1) + "\n")
+    return path, values
+
+
+def verified(folder: Path) -> dict[str, Any]:
+    """``audit verify``'s result for a corpus version."""
+    with progress("verify", None) as advance:
+        findings = lineage.verify(folder)
+        advance(1)
+    root = json.loads((folder / "manifest.json").read_text()).get("root", "") if not _unreadable(findings) else ""
+    return {"verified": not findings, "root": root, "findings": findings}
+
+
+def _unreadable(findings: list[dict[str, Any]]) -> bool:
+    return any(item["path"] == "manifest.json" for item in findings)
+
+
+@flow(name="audit", flow_run_name=flow_run_name, persist_result=False)
+def audit(corpus: str, home: str | None = None) -> dict[str, Any]:
+    """Verify every byte of a corpus version and write its report; VerificationFailed when bytes differ."""
+    place = Home.at(home)
+    folder = find_corpus(place, corpus)
+    findings = verify_task(folder)
+    path, values = write_report(place, folder)
+    manifest = values["manifest"]
+    name = f"{manifest['name']}@v{manifest['version']}"
+    counts = manifest["counts"]
+    create_markdown_artifact(
+        key=artifact_key(manifest["name"], "audit"),
+        markdown=(
+            f"# Audit of {name}\n\n{'every byte matches the manifest' if not findings else f'**{len(findings)} findings**'}\n\n"
+            f"read {counts['read']:,}, kept {counts['keep'] + counts['redact']:,}; root `{manifest['root']}`\n\n"
+            f"The page: `{path}`\n"
+        ),
+        description="Verification and report",
+    )
+    if findings:
+        first = findings[0]
+        raise VerificationFailed(
+            f"{len(findings)} findings, the first: {first['path']} {first['kind']} {first['record_id'] or ''}".strip(),
+            where=str(folder),
+            hint="curate again, or restore the version from a copy",
+        )
+    return {"corpus": name, "verified": True, "root": manifest["root"], "report": str(path)}

@@ -1,0 +1,148 @@
+"""sources -> a gated corpus version (shards + ledger + manifest)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, tags
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from data_policies.schema import Policy
+from flows.common import artifact_key, flow_run_name, in_main_thread, load_policy, resolve
+from flows.recipe import Recipe
+from tasks.curation import steps
+from tasks.curation.records import Engine
+from tasks.governance import corpus as corpora
+from tasks.governance.manifest import Manifest
+from tasks.home import Home
+from tasks.prefect_task import as_task
+from tasks.stages import Stage
+
+ingest = as_task(steps.ingest_stage, "ingest")
+licences = as_task(steps.licence_stage, "licences")
+score = as_task(steps.score_stage, "score")
+toxicity = as_task(steps.toxicity_stage, "toxicity")
+decide = as_task(steps.decide_stage, "decide")
+duplicates = as_task(steps.pairs_stage, "duplicates")
+publish = as_task(corpora.build_corpus, "gate and shards")
+
+#: Digests of the sources, left here by the command line's check before Prefect starts, and taken out by the flow.
+checked: dict[str, list[dict[str, Any]]] = {}
+
+
+def check_sources(recipe: Recipe) -> None:
+    """Read the sources' digests; UserError for a missing or empty source, before anything is written."""
+    from tasks.curation.ingest import source_digests
+
+    checked[recipe.curation_sha256()] = source_digests(recipe.sources)
+
+
+@flow(name="curate", flow_run_name=flow_run_name, persist_result=False)
+def curate(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
+    """Curate the recipe's sources into a corpus version under `home`.
+
+    Raises UserError for a bad recipe, policy or source, Refused when the gate says no or nothing is kept.
+    """
+    recipe, place = resolve(recipe), Home.at(home)
+    policy = load_policy(recipe.policy)
+    with tags(recipe.name, policy.name):
+        stages, curated = _score_and_decide(recipe, place, policy)
+        inputs = curated.inputs_sha256(policy)
+        found = corpora.corpus_version(place, recipe.name, inputs)
+        folder, manifest = found or publish(place, curated, policy, recipe.engine())
+        stages.append(Stage("corpus", inputs, found is not None, 0.0, str(folder)))
+    outcome = describe(folder, manifest)
+    if found is None:
+        _artifacts(outcome, policy)
+    return {**outcome, "stages": [stage.public() for stage in stages]}
+
+
+def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list[Stage], corpora.Curated]:
+    from tasks.curation.ingest import source_digests
+    from tasks.curation.languages import Languages
+    from tasks.curation.pii import Pii
+    from tasks.curation.quality import Quality
+
+    engine: Engine = recipe.engine()
+    in_main_thread(engine)
+    digests = checked.pop(recipe.curation_sha256(), None) or source_digests(recipe.sources)
+    ingested = ingest(place, recipe.sources, digests)
+    key = place.key()
+    scored = [
+        licences(place, ingested, engine),
+        score(place, ingested, Languages(), engine),
+        score(place, ingested, Quality(tuple({"basic", *policy.quality})), engine),
+        score(place, ingested, Pii(key), engine),
+    ]
+    if policy.toxicity is not None:
+        scored.append(toxicity(place, ingested, scored, policy, engine))
+    decided = decide(place, ingested, scored, policy)
+    pairs = duplicates(place, ingested, decided, engine)
+    stages = [ingested, *scored, decided, pairs]
+    curated = corpora.Curated(
+        name=recipe.name,
+        curation_sha256=recipe.curation_sha256(),
+        validation=recipe.split.validation,
+        group_by=recipe.split.group_by,
+        ingested=ingested,
+        scored=scored,
+        decided=decided,
+        pairs=pairs,
+        key_id=hashlib.sha256(key).hexdigest()[:16],
+        suppressed=corpora.suppressed_in(place, recipe.name),
+    )
+    return stages, curated
+
+
+def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """A corpus version as ``--json`` shows it."""
+    import pyarrow.parquet as pq
+
+    ledger = pq.read_table(folder / "ledger", columns=["verdict", "rule"])
+    rules = Counter(zip(ledger["verdict"].to_pylist(), ledger["rule"].to_pylist(), strict=True))
+    gate = json.loads((folder / "gate.json").read_text())
+    failed = [item for item in gate["results"] if not item["passed"]]
+    return {
+        "corpus": manifest.name,
+        "version": manifest.version,
+        "root": manifest.root,
+        "counts": manifest.counts.model_dump(),
+        "by_rule": {f"{rule}": count for (_, rule), count in sorted(rules.items(), key=lambda x: -x[1]) if rule},
+        "gate": {
+            "passed": manifest.gate.passed,
+            "checked": len(gate["results"]),
+            "failed": [{"expectation": item["expectation"], "record_ids": item["record_ids"]} for item in failed],
+        },
+        "shards": len(manifest.shards),
+        "samples": sum(manifest.splits.values()),
+        "splits": manifest.splits,
+        "policy": manifest.policy.model_dump(),
+        "path": str(folder),
+    }
+
+
+def _artifacts(outcome: dict[str, Any], policy: Policy) -> None:
+    gate = json.loads((Path(outcome["path"]) / "gate.json").read_text())
+    create_table_artifact(
+        key=artifact_key(outcome["corpus"], "gate"),
+        table=[
+            {"expectation": item["expectation"], "passed": item["passed"], "observed": str(item["observed"])}
+            for item in gate["results"]
+        ],
+        description=f"The gate of {outcome['corpus']}@v{outcome['version']} under {policy.name}",
+    )
+    rows = "\n".join(f"| {rule} | {count:,} |" for rule, count in outcome["by_rule"].items())
+    counts = outcome["counts"]
+    create_markdown_artifact(
+        key=artifact_key(outcome["corpus"], "ledger"),
+        markdown=(
+            f"# {outcome['corpus']}@v{outcome['version']}\n\nread {counts['read']:,} = keep {counts['keep']:,} + redact "
+            f"{counts['redact']:,} + drop {counts['drop']:,} + quarantine {counts['quarantine']:,}\n\n"
+            f"| rule | records |\n|---|---:|\n{rows}\n"
+        ),
+        description="The closed ledger",
+    )

@@ -1,0 +1,157 @@
+"""What a recipe may say: sources, policy, and how to learn from them. One model is file format, flow parameter and form."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ssl_models.config import MaskedLanguageModelling, TextEncoder, Tokenizer, Train
+from tasks.curation.records import Engine
+from tasks.curation.sources import Files, HuggingFace, PythonDocs
+from tasks.errors import UserError, explain
+from tasks.learning.evaluate_config import LinearProbe, MaskedTokens
+from tasks.stages import sha256_json
+
+AnySource = Annotated[PythonDocs | Files | HuggingFace, Field(discriminator="kind")]
+AnyEvaluation = Annotated[MaskedTokens | LinearProbe, Field(discriminator="kind")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(_Part):
+    """Share of the groups held out for validation. Records of one group are never on both sides."""
+
+    validation: float = Field(default=0.1, gt=0, lt=1, description="share of the groups held out")
+    group_by: str = Field(default="group", pattern="^(group|label|uri|record_id)$", description="what is never split")
+
+
+class Promote(_Part):
+    """A run's model gets the alias `alias` when the low end of this metric's interval exceeds `above`."""
+
+    metric: str = "eval/linear_top1_minus_random_init"
+    above: float = 0.0
+    alias: str = "champion"
+
+
+class Placement(_Part):
+    """Where curation runs. It never changes a byte of the output."""
+
+    ray_address: str | None = Field(default=None, description='a Ray cluster: "auto", "local" or host:port')
+
+
+class Recipe(_Part):
+    """A runnable recipe: from sources to a promoted model."""
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$", description="names the corpus, the experiment and the model")
+    description: str = ""
+    sources: tuple[AnySource, ...] = Field(min_length=1)
+    policy: str = Field(description="a shipped policy's name, or a YAML path")
+    split: Split = Split()
+    placement: Placement = Placement()
+    tokenizer: Tokenizer = Field(default_factory=Tokenizer)
+    objective: MaskedLanguageModelling = Field(default_factory=MaskedLanguageModelling)
+    encoder: TextEncoder = Field(default_factory=TextEncoder)
+    train: Train = Field(default_factory=Train)
+    evaluate: tuple[AnyEvaluation, ...] = (MaskedTokens(), LinearProbe())
+    promote: Promote = Promote()
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able values, defaults included."""
+        return self.model_dump(mode="json")
+
+    def curation_sha256(self) -> str:
+        """Digest of what decides the corpus: not of the learning, nor of where it runs."""
+        plain = self.plain()
+        return sha256_json({key: plain[key] for key in ("name", "sources", "policy", "split")})
+
+    def learning_sha256(self) -> str:
+        """Digest of what decides the weights, given a corpus."""
+        plain = self.plain()
+        return sha256_json({key: plain[key] for key in ("name", "tokenizer", "objective", "encoder", "train")})
+
+    def engine(self) -> Engine:
+        return Engine(ray_address=self.placement.ray_address)
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with Gristmill, by name."""
+    folder = Path(str(resources.files("flows") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """A shipped recipe's name or a YAML path, with `dotted.key=value` overrides, as a Recipe; UserError otherwise."""
+    path = shipped().get(name) or Path(name)
+    if not path.is_file():
+        near = difflib.get_close_matches(name, shipped(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"shipped: {', '.join(shipped())}; or give a YAML file"
+        raise UserError(f"there is no recipe '{name}'", where=str(path), hint=hint)
+    value = read_mapping(path)
+    for override in overrides:
+        set_dotted(value, override)
+    return validate(value, str(path))
+
+
+def validate(value: Any, where: str) -> Recipe:
+    """Build the Recipe from plain values; UserError that names the key and what is allowed there."""
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        raise explain(error, where) from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping; UserError with the line otherwise."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError("this is not YAML", where=where, hint=str(getattr(error, "problem", "") or "")) from None
+    if not isinstance(value, dict):
+        raise UserError(
+            "a recipe is a mapping of keys to values", where=str(path), hint="see `gristmill recipes python-docs`"
+        )
+    return value
+
+
+def set_dotted(value: dict[str, Any], override: str) -> None:
+    """Apply one ``dotted.key=value`` (the value is read as YAML; list items by number: ``sources.0.path=x``)."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(
+            f"--set wants dotted.key=value, not '{override}'", where="--set", hint="for example: --set train.steps=100"
+        )
+    *parents, last = key.split(".")
+    node: Any = value
+    for depth, part in enumerate(parents):
+        if isinstance(node, list):
+            node = node[_position(part, node, override)]
+        else:
+            node = node.setdefault(part, {})
+        if not isinstance(node, dict | list):
+            raise UserError(
+                f"'{'.'.join(parents[: depth + 1])}' is a value, not a group of keys", where=f"--set {override}"
+            )
+    if isinstance(node, list):
+        node[_position(last, node, override)] = yaml.safe_load(text)
+    else:
+        node[last] = yaml.safe_load(text)
+
+
+def _position(part: str, node: list[Any], override: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise UserError(f"'{part}' is no position in a list of {len(node)}", where=f"--set {override}")
+    return int(part)
+
+
+def source_configs(recipe: Recipe) -> list[dict[str, Any]]:
+    """The sources as JSON-able dicts."""
+    return [TypeAdapter(type(source)).dump_python(source, mode="json") for source in recipe.sources]

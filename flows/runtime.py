@@ -1,0 +1,36 @@
+"""What must be settled before Prefect is imported: where it keeps its state, and how loud it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tasks.home import Home
+from tasks.progress import Bars, Lines, show_with
+
+DEFAULTS = {
+    "PREFECT_LOGGING_LEVEL": "ERROR",  # the terminal has its own progress; the UI's logs are not affected by it
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # Without an API URL Prefect starts a server of its own for the run, on loopback.
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_CLI_COLORS": "false",
+}
+
+
+def prepare(home: Path | str | None) -> Home:
+    """Settle HOME and Prefect's environment, unless the user has; show progress on the terminal. Call before flows."""
+    place = Home.at(home)
+    os.environ.setdefault("PREFECT_HOME", str(place.prefect))
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    return place
+
+
+def show_progress() -> None:
+    """A bar on a terminal, a line a step elsewhere; on standard error, so that piped output stays clean."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    show_with(Bars(console) if console.is_terminal else Lines(sys.stderr))
