@@ -91,7 +91,7 @@ def needs_toxicity(scores: pa.Table, policy: Policy) -> np.ndarray:
 
 
 def span_actions(policy: Policy) -> dict[str, str]:
-    """The action for each type of personal data. A type that the policy does not name is redacted: doubt never admits."""
+    """The action for each type of personal data; a type that the policy does not name is redacted."""
     from typing import get_args
 
     from data_policies.schema import PiiType

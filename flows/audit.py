@@ -10,43 +10,15 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.common import artifact_key, flow_run_name
-from tasks.errors import UserError, VerificationFailed
+from tasks.errors import VerificationFailed
 from tasks.governance import lineage, report
-from tasks.governance.manifest import versions
+from tasks.governance.manifest import find_corpus
+from tasks.governance.models import models_of
 from tasks.home import Home
 from tasks.prefect_task import as_task
 from tasks.progress import progress
 
 verify_task = as_task(lineage.verify, "verify")
-
-
-def find_corpus(home: Home, name: str) -> Path:
-    """The folder of ``NAME@vN``, or of the newest version of ``NAME``; UserError when there is none."""
-    corpus, _, wanted = name.partition("@")
-    found = versions(home.corpus(corpus))
-    if wanted and not (wanted[:1] == "v" and wanted[1:].isdigit()):
-        raise UserError(
-            f"'{name}' is no corpus version", where=str(home.root), hint="write NAME@v1, or NAME for the newest"
-        )
-    number = int(wanted[1:]) if wanted else (found[-1] if found else 0)
-    if number not in found:
-        names = sorted(path.name for path in (home.root / "corpora").glob("*"))
-        hint = f"there are: {', '.join(names)}" if names else "there is none yet: `gristmill curate RECIPE`"
-        raise UserError(f"there is no corpus '{name}'", where=str(home.root), hint=hint)
-    return home.corpus(corpus) / f"v{number}"
-
-
-def models_of(home: Home):
-    """A look-up of a run's registered models; it needs MLflow only when a run was tracked."""
-
-    def look_up(run_id: str) -> list[dict[str, Any]]:
-        if not (home.run(run_id) / "mlflow.json").is_file():
-            return []
-        from tasks.learning.track import Tracking
-
-        return Tracking(home).model_versions_of(run_id)
-
-    return look_up
 
 
 def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -85,7 +57,7 @@ def audit(corpus: str, home: str | None = None) -> dict[str, Any]:
     create_markdown_artifact(
         key=artifact_key(manifest["name"], "audit"),
         markdown=(
-            f"# Audit of {name}\n\n{'every byte matches the manifest' if not findings else f'**{len(findings)} findings**'}\n\n"
+            f"# Audit of {name}\n\n**{len(findings)} findings** in a comparison of every byte with the manifest\n\n"
             f"read {counts['read']:,}, kept {counts['keep'] + counts['redact']:,}; root `{manifest['root']}`\n\n"
             f"The page: `{path}`\n"
         ),

@@ -42,7 +42,7 @@ def run(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """From corpus to model: curate, pretrain, evaluate, promote, audit."""
     from flows import verbs
 
@@ -50,7 +50,7 @@ def run(
 
 
 @app.command(epilog=example("curate python-docs", "curate my-recipe.yaml --home /data/gristmill"))
-def curate(recipe: RecipeName, home: Home = None, json: Json = None, set: Set = None) -> None:  # noqa: A002
+def curate(recipe: RecipeName, home: Home = None, json: Json = None, set: Set = None) -> None:
     """Sources -> a gated corpus version: shards, ledger, manifest."""
     from flows import verbs
 
@@ -66,7 +66,7 @@ def pretrain(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """A corpus version -> a checkpoint, an encoder and an MLflow run."""
     from flows import verbs
 
@@ -77,7 +77,7 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="a run's id, as `grist
 
 
 @app.command(epilog=example("evaluate python-docs-0123456789ab"))
-def evaluate(run: RunId, home: Home = None, json: Json = None, set: Set = None) -> None:  # noqa: A002
+def evaluate(run: RunId, home: Home = None, json: Json = None, set: Set = None) -> None:
     """A run -> held-out cross-entropy, linear probe, pictures, each beside its baselines."""
     from flows import verbs
 
@@ -85,7 +85,7 @@ def evaluate(run: RunId, home: Home = None, json: Json = None, set: Set = None) 
 
 
 @app.command(epilog=example("promote python-docs-0123456789ab"))
-def promote(run: RunId, home: Home = None, json: Json = None, set: Set = None) -> None:  # noqa: A002
+def promote(run: RunId, home: Home = None, json: Json = None, set: Set = None) -> None:
     """Give a run's registered model the alias of its recipe, if its numbers allow it (exit 3 if not)."""
     from flows import verbs
 
@@ -98,7 +98,7 @@ def compare(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """Runs side by side: what was set differently, what came out."""
     from flows import verbs
 
@@ -111,7 +111,7 @@ def recipes(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """The recipes that ship with Gristmill."""
     from flows import shelf
 
@@ -119,7 +119,7 @@ def recipes(
 
 
 @policies.command("list", epilog=example("policies list"))
-def policies_list(home: Home = None, json: Json = None, set: Set = None) -> None:  # noqa: A002
+def policies_list(home: Home = None, json: Json = None, set: Set = None) -> None:
     """The policies that ship with Gristmill."""
     from flows import shelf
 
@@ -132,7 +132,7 @@ def policies_show(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """One policy, as it is written."""
     from flows import shelf
 
@@ -145,7 +145,7 @@ def policies_check(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """Is this a valid policy? Exit 2 names the key that is not."""
     from flows import shelf
 
@@ -158,7 +158,7 @@ CorpusName = Annotated[
 
 
 @audit.command("report", epilog=example("audit report python-docs"))
-def audit_report(corpus: CorpusName, home: Home = None, json: Json = None, set: Set = None) -> None:  # noqa: A002
+def audit_report(corpus: CorpusName, home: Home = None, json: Json = None, set: Set = None) -> None:
     """What is in a corpus version, by which rules, and which models saw it: a page."""
     from flows import verbs
 
@@ -171,7 +171,7 @@ def audit_trace(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """One record: its verdict and rule, the corpora that hold it, the runs and models that saw it."""
     from flows import verbs
 
@@ -179,7 +179,7 @@ def audit_trace(
 
 
 @audit.command("verify", epilog=example("audit verify python-docs@v1"))
-def audit_verify(corpus: CorpusName, home: Home = None, json: Json = None, set: Set = None) -> None:  # noqa: A002
+def audit_verify(corpus: CorpusName, home: Home = None, json: Json = None, set: Set = None) -> None:
     """Do the bytes match the manifest? Every shard, sample, the ledger and the root (exit 4 if not)."""
     from flows import verbs
 
@@ -193,7 +193,7 @@ def audit_diff(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """What would this policy change? Decided from stored scores, nothing is scored again."""
     from flows import verbs
 
@@ -208,7 +208,7 @@ def audit_erase(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """Take records out: a new corpus version without them, and the list of the runs that saw them."""
     from flows import verbs
 
@@ -222,7 +222,7 @@ def deploy(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """Validate prefect.yaml offline: keys, entrypoints, parameters, schedules (Prefect itself has no dry run)."""
     from flows import deployments
 
@@ -230,7 +230,7 @@ def deploy(
 
 
 @app.command(epilog=example("ls"))
-def ls(home: Home = None, json: Json = None, set: Set = None) -> None:  # noqa: A002
+def ls(home: Home = None, json: Json = None, set: Set = None) -> None:
     """The corpora and runs under HOME."""
     from flows import shelf
 
@@ -243,7 +243,7 @@ def gc(
     home: Home = None,
     json: Json = None,
     set: Set = None,
-) -> None:  # noqa: A002
+) -> None:
     """Delete stages that no corpus version was made from, and what an interrupted run left behind."""
     from flows import shelf
 

@@ -15,6 +15,7 @@ from data_policies.schema import Policy
 from flows.common import artifact_key, flow_run_name, in_main_thread, load_policy, resolve
 from flows.recipe import Recipe
 from tasks.curation import steps
+from tasks.curation.assemble import Curated
 from tasks.curation.records import Engine
 from tasks.governance import corpus as corpora
 from tasks.governance.manifest import Manifest
@@ -61,7 +62,7 @@ def curate(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
     return {**outcome, "stages": [stage.public() for stage in stages]}
 
 
-def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list[Stage], corpora.Curated]:
+def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list[Stage], Curated]:
     from tasks.curation.ingest import source_digests
     from tasks.curation.languages import Languages
     from tasks.curation.pii import Pii
@@ -79,11 +80,11 @@ def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list
         score(place, ingested, Pii(key), engine),
     ]
     if policy.toxicity is not None:
-        scored.append(toxicity(place, ingested, scored, policy, engine))
+        scored.append(toxicity(place, ingested, scored, policy, engine, recipe.download_models))
     decided = decide(place, ingested, scored, policy)
-    pairs = duplicates(place, ingested, decided, engine)
+    pairs = duplicates(place, ingested, decided, policy.duplicates.threshold, engine)
     stages = [ingested, *scored, decided, pairs]
-    curated = corpora.Curated(
+    curated = Curated(
         name=recipe.name,
         curation_sha256=recipe.curation_sha256(),
         validation=recipe.split.validation,
@@ -140,8 +141,8 @@ def _artifacts(outcome: dict[str, Any], policy: Policy) -> None:
     create_markdown_artifact(
         key=artifact_key(outcome["corpus"], "ledger"),
         markdown=(
-            f"# {outcome['corpus']}@v{outcome['version']}\n\nread {counts['read']:,} = keep {counts['keep']:,} + redact "
-            f"{counts['redact']:,} + drop {counts['drop']:,} + quarantine {counts['quarantine']:,}\n\n"
+            f"# {outcome['corpus']}@v{outcome['version']}\n\nread {counts['read']:,} = keep {counts['keep']:,}"
+            f" + redact {counts['redact']:,} + drop {counts['drop']:,} + quarantine {counts['quarantine']:,}\n\n"
             f"| rule | records |\n|---|---:|\n{rows}\n"
         ),
         description="The closed ledger",

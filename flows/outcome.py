@@ -43,6 +43,7 @@ def conclude(verb: str, json_file: Path | None, work: Callable[[], Outcome]) -> 
         _write(json_file, verb, outcome, None, 0)
         _leave(0)
     assert error is not None
+    outcome.result = error.result
     described = {"message": error.message, "where": error.where, "hint": error.hint}
     _write(json_file, verb, outcome, described, error.exit_code)
     print(one_line(error), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a recipe may say: sources, policy, and how to learn from them. One model is file format, flow parameter and form."""
+"""What a recipe may say. One Pydantic model is file format, flow parameter and the Prefect UI's form."""
 
 from __future__ import annotations
 
@@ -55,6 +55,9 @@ class Recipe(_Part):
     policy: str = Field(description="a shipped policy's name, or a YAML path")
     split: Split = Split()
     placement: Placement = Placement()
+    download_models: bool = Field(
+        default=False, description="may a Detoxify checkpoint that the policy names be fetched?"
+    )
     tokenizer: Tokenizer = Field(default_factory=Tokenizer)
     objective: MaskedLanguageModelling = Field(default_factory=MaskedLanguageModelling)
     encoder: TextEncoder = Field(default_factory=TextEncoder)
@@ -132,10 +135,7 @@ def set_dotted(value: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     node: Any = value
     for depth, part in enumerate(parents):
-        if isinstance(node, list):
-            node = node[_position(part, node, override)]
-        else:
-            node = node.setdefault(part, {})
+        node = node[_position(part, node, override)] if isinstance(node, list) else node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise UserError(
                 f"'{'.'.join(parents[: depth + 1])}' is a value, not a group of keys", where=f"--set {override}"

@@ -63,9 +63,7 @@ def policies_show(name: str) -> Outcome:
 def policies_check(name: str) -> Outcome:
     """Valid, or UserError."""
     policy = _policy(name)
-    print(
-        f"{policy.name} v{policy.version} is valid: {len(policy.licences.allow)} licences allowed, sha256 {policy.sha256()}"
-    )
+    print(f"{policy.name} v{policy.version} is valid: {len(policy.licences.allow)} licences, sha256 {policy.sha256()}")
     return Outcome({"name": policy.name, "version": policy.version, "sha256": policy.sha256()})
 
 

@@ -7,6 +7,7 @@ by record_id and sorted here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -36,10 +37,8 @@ def start(ray_address: str | None = None) -> None:
     daft.set_runner_native()
     # Daft's SIGINT hook makes collect() return early with rows missing: let it install, then give Python its own back.
     daft.from_pydict({"x": [0]}).select(daft.col("x") + 1).collect()
-    try:
+    with contextlib.suppress(ValueError):  # only the main thread may; the command line starts the engine there
         signal.signal(signal.SIGINT, handler)
-    except ValueError:  # only the main thread may; the command line starts the engine there
-        pass
 
 
 def _start_ray(address: str) -> None:
@@ -56,7 +55,7 @@ def _start_ray(address: str) -> None:
 def score_table(
     table: pa.Table, scorer: Scorer, engine: Engine = Engine(), progress: Progress | None = None, batch_size: int = 1024
 ) -> pa.Table:
-    """Apply `scorer` to `table`: record_id, the scorer's columns and ``error``, one row per input row, sorted by record_id.
+    """Apply `scorer` to `table`: record_id, the scorer's columns and ``error``; one row per input row, sorted.
 
     A row that raises gets nulls and its exception's class name in ``error``; the rows beside it keep their scores.
     RuntimeError when the engine returns other rows than it was given.

@@ -10,9 +10,10 @@ class GristmillError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, where: str = "", hint: str = "", result: object = None) -> None:
         super().__init__(message)
         self.message, self.where, self.hint = message, where, hint
+        self.result = result  # what there is to show for it, such as the findings of a verification
 
     def __reduce__(self):  # Prefect carries exceptions between threads and processes
         return _rebuild, (type(self), self.message, self.where, self.hint)

@@ -13,7 +13,7 @@ from tasks.stages import Stage
 
 
 def as_task(step: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """`step` as a Prefect task. A stage whose folder was already there completes as "Cached", so that the UI shows it."""
+    """`step` as a Prefect task; a stage whose folder was there completes as "Cached", for the UI to show."""
 
     @task(name=name, cache_policy=NO_CACHE, persist_result=False, retries=0)
     def run(*args: Any, **kwargs: Any) -> Any:

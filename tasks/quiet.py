@@ -22,6 +22,10 @@ DEFAULTS = {
     "WDS_SECURE": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "TOKENIZERS_PARALLELISM": "true",
+    # No progress bars of copies, no lines about migrations, no uv.lock of whatever folder a model is logged from.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_UV_AUTO_DETECT": "false",
 }
 
 

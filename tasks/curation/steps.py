@@ -28,6 +28,7 @@ from tasks.progress import progress
 from tasks.stages import Stage, run_stage, sha256_json
 
 DECIDE_VERSION = 1
+DESIGN_THRESHOLD = 0.8  # Jaccard
 
 
 def ingest_stage(home: Home, sources: Sequence[Any], digests: list[dict[str, Any]]) -> Stage:
@@ -82,7 +83,7 @@ def score_stage(home: Home, ingested: Stage, scorer: Scorer, engine: Engine) -> 
 
 
 def cheap_scores(ingested: Stage, stages: Sequence[Stage]) -> pa.Table:
-    """Side by side: the records' ids and ingest rules, and every cheap scorer's columns (``error`` as ``error.NAME``)."""
+    """Side by side: the records' ids and ingest rules, and every scorer's columns (``error`` as ``error.NAME``)."""
     table = records(ingested, ["record_id", "ingest_rule", "ingest_detail"])
     for stage in stages:
         table = beside(table, scores(stage), stage.name)
@@ -97,7 +98,9 @@ def beside(left: pa.Table, right: pa.Table, name: str) -> pa.Table:
     return left
 
 
-def toxicity_stage(home: Home, ingested: Stage, cheap: Sequence[Stage], policy: Policy, engine: Engine) -> Stage:
+def toxicity_stage(
+    home: Home, ingested: Stage, cheap: Sequence[Stage], policy: Policy, engine: Engine, download: bool = False
+) -> Stage:
     """Toxicity scores of the records that no cheaper rule refuses; each distinct text is scored once.
 
     Scores that an earlier stage over the same records with the same model holds are taken over: after a change of
@@ -106,7 +109,8 @@ def toxicity_stage(home: Home, ingested: Stage, cheap: Sequence[Stage], policy: 
     from tasks.curation.toxicity import LABELS, load
 
     assert policy.toxicity is not None
-    model = load(policy.toxicity.model, stand_in=policy.toxicity.stand_in, models=home.root / "models")
+    asked = policy.toxicity
+    model = load(asked.model, stand_in=asked.stand_in, models=home.root / "models", allow_download=download)
     needed = decisions.needs_toxicity(cheap_scores(ingested, cheap), policy)
     base = {"records": ingested.digest, "config": model.config()}
     inputs = {**base, "needed": hashlib.sha256(np.packbits(needed).tobytes()).hexdigest()}
@@ -181,21 +185,23 @@ def decide_stage(home: Home, ingested: Stage, stages: Sequence[Stage], policy: P
     return run_stage(home.stages, "decide", DECIDE_VERSION, inputs, build)
 
 
-def pairs_stage(home: Home, ingested: Stage, decided: Stage, engine: Engine) -> Stage:
-    """Verified near-duplicate pairs among the admissible records."""
+def pairs_stage(home: Home, ingested: Stage, decided: Stage, threshold: float, engine: Engine) -> Stage:
+    """Classes of equal texts and verified near-duplicate pairs among the admissible records.
+
+    Signed for `threshold` or DESIGN_THRESHOLD, whichever is lower: raising a policy's threshold signs nothing again.
+    """
     from tasks.curation.duplicates import VERSION, find_pairs
 
     admissible = admissible_ids(decided)
+    design = min(threshold, DESIGN_THRESHOLD)
 
     def build(folder: Path) -> None:
         texts = records(ingested, ["record_id", "text"])
         texts = texts.filter(pc.is_in(texts["record_id"], admissible))
         with progress("duplicates", len(texts)) as advance:
-            found = find_pairs(texts, engine, advance)
-        for name, table in found.items():
-            write_parquet(table, folder / f"{name}.parquet")
+            find_pairs(texts, design, engine, advance).write(folder)
 
-    inputs = {"records": ingested.digest, "admissible": sha256_json(admissible.to_pylist())}
+    inputs = {"records": ingested.digest, "admissible": sha256_json(admissible.to_pylist()), "threshold": design}
     return run_stage(home.stages, "duplicates", VERSION, inputs, build)
 
 

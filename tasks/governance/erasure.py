@@ -7,6 +7,7 @@ every later version: a record that was erased does not come back with the next c
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from collections.abc import Callable, Sequence
@@ -16,16 +17,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
 
-from data_policies.schema import Policy
 from tasks.curation.records import Engine
 from tasks.errors import UserError
-from tasks.governance.corpus import Curated, build_corpus
+from tasks.governance.corpus import build_corpus, reopen
 from tasks.governance.ledger import ADMITTED
-from tasks.governance.manifest import Manifest, read_manifest, versions
+from tasks.governance.manifest import read_manifest, versions
 from tasks.home import Home
-from tasks.stages import read_stage, sha256_json
+from tasks.stages import sha256_json
 
 
 def erase(
@@ -51,7 +50,10 @@ def erase(
         touched = sorted({name for name in rows["shard"].to_pylist() if name})
         new = old
         if not dry_run:
-            _, new = build_corpus(home, _curated(home, folder, old, rows), _policy(folder), engine)
+            curated, policy = reopen(home, folder)
+            gone = [*curated.suppressed, *rows["record_id"].to_pylist(), *rows["content_sha256"].to_pylist()]
+            curated = dataclasses.replace(curated, suppressed=tuple(sorted(set(gone))))
+            _, new = build_corpus(home, curated, policy, engine)
         before = {shard.name: shard.sha256 for shard in old.shards}
         after = {shard.name: shard.sha256 for shard in new.shards}
         changed = touched if dry_run else sorted(name for name in before if after.get(name) != before[name])
@@ -113,36 +115,6 @@ def _held(folder: Path, record_ids: Sequence[str]) -> pa.Table:
         filters=[("record_id", "in", list(record_ids))],
     )
     return rows.filter(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
-
-
-def _policy(folder: Path) -> Policy:
-    return TypeAdapter(Policy).validate_json((folder / "policy.json").read_text())
-
-
-def _curated(home: Home, folder: Path, manifest: Manifest, rows: pa.Table) -> Curated:
-    recipe = json.loads((folder / "recipe.json").read_text())
-    missing = [name for name in recipe["stages"] if not (home.stages / name).is_dir()]
-    if missing:
-        raise UserError(
-            f"the stage {missing[0]} that {manifest.name}@v{manifest.version} was made from is gone",
-            where=str(home.stages),
-            hint="curate the recipe again, then erase",
-        )
-    stages = {name.rpartition("-")[0]: read_stage(home.stages / name) for name in recipe["stages"]}
-    suppressed = set(json.loads((folder / "suppressed.json").read_text()))
-    suppressed.update(rows["record_id"].to_pylist(), rows["content_sha256"].to_pylist())
-    return Curated(
-        name=recipe["name"],
-        curation_sha256=recipe["sha256"],
-        validation=recipe["validation"],
-        group_by=recipe["group_by"],
-        ingested=stages.pop("ingest"),
-        decided=stages.pop("decide"),
-        pairs=stages.pop("duplicates"),
-        scored=tuple(stages.values()),
-        key_id=recipe["key_id"],
-        suppressed=tuple(sorted(suppressed)),
-    )
 
 
 def _certify(home: Home, result: dict[str, Any], reason: str) -> Path:

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import UserError, VerificationFailed
+from tasks.home import Home
+from tasks.stages import sha256_json
 
 FORMAT: Literal["gristmill-corpus/1"] = "gristmill-corpus/1"
 
@@ -79,23 +81,36 @@ class Manifest(_Frozen):
     evidence: dict[str, str] = {}
     gate: GateRef
 
+    def sha256(self) -> str:
+        """Hex SHA-256 of the manifest as canonical JSON; it stands in the file: no changed byte goes unnoticed."""
+        return sha256_json(self.model_dump())
+
+    def text(self) -> str:
+        """The file's text: the one spelling of these values, with their digest as ``manifest_sha256``."""
+        return json.dumps(self.model_dump() | {"manifest_sha256": self.sha256()}, indent=1, sort_keys=True) + "\n"
+
     def write(self, folder: Path) -> None:
-        (folder / "manifest.json").write_text(json.dumps(self.model_dump(), indent=1, sort_keys=True) + "\n")
+        (folder / "manifest.json").write_text(self.text())
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the corpus version in `folder`; VerificationFailed when it cannot be read."""
+    """The manifest of the corpus version in `folder`; VerificationFailed when it is broken or not what was written."""
     path = folder / "manifest.json"
     try:
-        return Manifest.model_validate_json(path.read_text())
+        values = json.loads(path.read_bytes())
+        digest = values.pop("manifest_sha256", None)
+        manifest = Manifest.model_validate(values)
     except FileNotFoundError:
         raise UserError(
             "this is no corpus version: it has no manifest.json",
             where=str(folder),
             hint="list them with `gristmill ls`",
         ) from None
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:
         raise VerificationFailed("the manifest cannot be read", where=str(path), hint="curate again") from error
+    if digest not in (None, manifest.sha256()):
+        raise VerificationFailed("the manifest is not as it was written", where=str(path), hint="curate again")
+    return manifest
 
 
 def leaf(record_id: str, sample_sha256: str, licence: str) -> bytes:
@@ -106,8 +121,8 @@ def leaf(record_id: str, sample_sha256: str, licence: str) -> bytes:
 def merkle_root(leaves: Iterable[bytes]) -> str:
     """Hex RFC 6962 Merkle tree hash (section 2.1): leaves hashed with a 0x00 prefix, nodes with 0x01.
 
-    Built bottom-up: pairs are joined level by level and an odd last node is carried up unchanged, which gives RFC 6962's
-    split at the largest power of two.
+    Built bottom-up: pairs are joined level by level and an odd last node is carried up unchanged, which gives
+    RFC 6962's split at the largest power of two.
     """
     level = [hashlib.sha256(b"\x00" + item).digest() for item in leaves]
     if not level:
@@ -123,3 +138,19 @@ def versions(corpus: Path) -> list[int]:
     if not corpus.is_dir():
         return []
     return sorted(int(path.name[1:]) for path in corpus.iterdir() if path.name[:1] == "v" and path.name[1:].isdigit())
+
+
+def find_corpus(home: Home, name: str) -> Path:
+    """The folder of ``NAME@vN``, or of the newest version of ``NAME``; UserError when there is none."""
+    corpus, _, wanted = name.partition("@")
+    found = versions(home.corpus(corpus))
+    if wanted and not (wanted[:1] == "v" and wanted[1:].isdigit()):
+        raise UserError(
+            f"'{name}' is no corpus version", where=str(home.root), hint="write NAME@v1, or NAME for the newest"
+        )
+    number = int(wanted[1:]) if wanted else (found[-1] if found else 0)
+    if number not in found:
+        names = sorted(path.name for path in (home.root / "corpora").glob("*"))
+        hint = f"there are: {', '.join(names)}" if names else "there is none yet: `gristmill curate RECIPE`"
+        raise UserError(f"there is no corpus '{name}'", where=str(home.root), hint=hint)
+    return home.corpus(corpus) / f"v{number}"

@@ -1,0 +1,156 @@
+"""What a person sees at the end of a verb: one screen, figures beside their baselines, and what to type next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.home import Home
+
+RULES_SHOWN = 14
+STYLE = {"keep": "green", "redact": "green", "drop": "yellow", "quarantine": "magenta"}
+
+
+def console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def summary(home: Home, recipe: Any, outcome: dict[str, Any], stages: list[dict[str, Any]]) -> None:
+    """The one screen of `gristmill run`."""
+    out = console()
+    corpus(home, outcome["curate"], out)
+    training(outcome["pretrain"], out)
+    evaluation(outcome["evaluate"], out)
+    promoted = outcome["promote"]
+    out.print(f"[bold]model[/bold]    {'promoted' if promoted['promoted'] else 'not promoted'}: {promoted['reason']}")
+    reused = sum(stage["reused"] for stage in stages)
+    out.print(f"[bold]stages[/bold]   {len(stages)}, of which {reused} were there already")
+    links(home, outcome, out)
+
+
+def corpus(home: Home, result: dict[str, Any], out: Console | None = None) -> None:
+    """The closed ledger, the gate, the shards, the root."""
+    out = out or console()
+    counts = result["counts"]
+    out.rule(f"[bold]{result['corpus']}@v{result['version']}[/bold]", align="left")
+    parts = " + ".join(f"[{STYLE[name]}]{name} {counts[name]:,}[/]" for name in STYLE)
+    out.print(f"[bold]read[/bold]     {counts['read']:,} records = {parts}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 9), show_header=False)
+    rules = list(result["by_rule"].items())
+    half = (min(len(rules), RULES_SHOWN) + 1) // 2
+    for column in range(4):
+        table.add_column(justify="right" if column % 2 else "left")
+    for left, right in zip(rules[:half], [*rules[half : 2 * half], *[("", 0)] * half], strict=False):
+        table.add_row(left[0], f"{left[1]:,}", right[0], f"{right[1]:,}" if right[0] else "")
+    out.print(table)
+    if len(rules) > 2 * half:
+        out.print(f"         and {len(rules) - 2 * half} more rules, on the audit page")
+    if scorer := result.get("toxicity_model"):
+        out.print(f"[bold]toxicity[/bold] scored by {scorer}")
+    gate = result["gate"]
+    verdict = "[green]passed[/green]" if gate["passed"] else "[red]refused[/red]"
+    out.print(f"[bold]gate[/bold]     {verdict}, {gate['checked']} expectations (Great Expectations)")
+    splits = ", ".join(f"{name} {count:,}" for name, count in result["splits"].items())
+    out.print(f"[bold]shards[/bold]   {result['shards']} WebDataset tars, {result['samples']:,} samples ({splits})")
+    out.print(f"[bold]root[/bold]     {result['root']}")
+    out.print(f"[bold]kept in[/bold]  {result['path']}", soft_wrap=True)
+
+
+def training(result: dict[str, Any], out: Console | None = None) -> None:
+    """Loss and speed."""
+    out = out or console()
+    out.rule(f"[bold]{result['run_id']}[/bold]", align="left")
+    first = f" from {result['first_loss']:.3f}" if result.get("first_loss") else ""
+    speed = f", {result['tokens_per_second']:,.0f} useful tokens/s" if result.get("tokens_per_second") else ""
+    out.print(f"[bold]training[/bold] {result['steps']:,} steps, loss{first} to {result['loss']:.3f}{speed}")
+    out.print(f"[bold]encoder[/bold]  {result['encoder']}", soft_wrap=True)
+
+
+def evaluation(result: dict[str, Any], out: Console | None = None) -> None:
+    """Each figure beside its baselines, with its interval."""
+    out = out or console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("measured on held-out documents")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("n", justify="right")
+    for metric in result["metrics"]:
+        low, high = metric.get("low"), metric.get("high")
+        interval = f"{low:.4f} to {high:.4f}" if low is not None and high is not None else ""
+        table.add_row(
+            metric["name"].removeprefix("eval/"),
+            f"{metric['value']:.4f}",
+            interval,
+            f"{metric.get('n') or '':,}" if metric.get("n") else "",
+        )
+    out.print(table)
+    for remark in result.get("remarks", []):
+        out.print(f"         {remark}")
+
+
+def links(home: Home, outcome: dict[str, Any], out: Console) -> None:
+    """The commands that open what was made."""
+    out.rule("[bold]look at it[/bold]", align="left")
+    uri = outcome["mlflow"].get("uri") or f"sqlite:///{home.mlflow / 'mlflow.db'}"
+    for title, command in (
+        ("MLflow", f"mlflow ui --backend-store-uri {uri}"),
+        ("Prefect", f"PREFECT_HOME={home.prefect} prefect server start"),
+        ("audit", f"gristmill audit report {outcome['curate']['corpus']} --home {home.root}"),
+        ("page", outcome["audit"]["report"]),
+    ):
+        out.print(f"[bold]{title:<9}[/bold]{command}", soft_wrap=True)
+
+
+def comparison(runs: list[str], rows: list[dict[str, Any]]) -> None:
+    """Runs as columns."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for run_id in runs:
+        table.add_column(run_id, justify="right")
+    for row in rows:
+        values = [row["values"].get(run_id) for run_id in runs]
+        table.add_row(
+            row["name"],
+            *(
+                f"{value:.4g}" if isinstance(value, float) else str(value if value is not None else "")
+                for value in values
+            ),
+        )
+    console().print(table)
+
+
+def difference(result: dict[str, Any]) -> None:
+    """What another policy would change."""
+    out = console()
+    out.print(
+        f"{result['corpus']} under {result['policy']['name']}: "
+        f"{result['changed']:,} of {result['records']:,} records change"
+    )
+    table = Table(box=None, pad_edge=False)
+    for title in ("source", "now", "then", "records", "example"):
+        table.add_column(title, justify="right" if title == "records" else "left")
+    for row in result["changes"]:
+        table.add_row(row["source"], row["now"], row["then"], f"{row['records']:,}", row["examples"][0])
+    out.print(table)
+    if result["needs_scoring"]:
+        out.print(f"{result['needs_scoring']:,} records would need scores that no earlier policy asked for")
+
+
+def erasure(result: dict[str, Any]) -> None:
+    """What was, or would be, taken out, and who had seen it."""
+    out = console()
+    would = "would be " if result["dry_run"] else ""
+    for item in result["corpora"]:
+        target = "" if result["dry_run"] else f" -> v{item['version']}, root {item['root'][:16]}"
+        out.print(f"{item['corpus']}@v{item['from_version']}{target}: {len(item['records'])} records {would}erased")
+        out.print(f"  shards {would}rewritten: {', '.join(item['shards_rewritten'])}")
+        still = ", ".join(f"v{number}" for number in item["versions_that_still_hold_them"])
+        out.print(f"  still on disk in {still}: delete those folders when no one needs them")
+    for run in result["runs"]:
+        names = ", ".join(f"{m['model']} v{m['version']}" for m in run["models"]) or "no registered model"
+        out.print(f"  seen by run {run['run_id']} from step {run['first_step']} ({names})")
+    out.print(
+        "nothing was changed; add --yes to do it" if result["dry_run"] else f"certificate: {result['certificate']}"
+    )

@@ -1,0 +1,212 @@
+"""From scores and verdicts to the ledger's rows: erasures, redaction, duplicates, splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_policies.decide import span_actions
+from data_policies.schema import Policy
+from data_policies.spdx import admitted
+from tasks.curation.duplicates import elect, read_pairs
+from tasks.curation.pii import redact
+from tasks.curation.steps import beside, cheap_scores, licence_ranks, records
+from tasks.governance.ledger import ADMITTED, LEDGER_SCHEMA
+from tasks.stages import Stage, sha256_json
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What `build_corpus` needs: the finished stages and the choices of the recipe."""
+
+    name: str
+    curation_sha256: str
+    validation: float
+    group_by: str
+    ingested: Stage
+    scored: Sequence[Stage]  # licences, languages, quality, pii, toxicity
+    decided: Stage
+    pairs: Stage
+    key_id: str
+    suppressed: tuple[str, ...] = ()  # record ids and content digests that were erased and must not come back
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (self.ingested, *self.scored, self.decided, self.pairs)
+
+    def steps(self) -> dict[str, int]:
+        """The VERSION of every step, by its name."""
+        return {stage.name: stage.version for stage in self.stages} | {"corpus": VERSION}
+
+    def inputs_sha256(self, policy: Policy) -> str:
+        """Digest of everything the version's bytes depend on, besides its parent."""
+        return sha256_json(
+            {
+                "recipe": self.curation_sha256,
+                "records": self.ingested.digest,
+                "verdicts": self.decided.digest,
+                "pairs": self.pairs.digest,
+                "policy": policy.sha256(),
+                "key": self.key_id,
+                "suppressed": list(self.suppressed),
+                "steps": self.steps(),
+            }
+        )
+
+
+def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None) -> pa.Table:
+    """The ledger's rows, still with the text as written (``text``; null where refused) and the shard's own columns.
+
+    `verdicts`: others than those of the decide stage, for a policy that is only tried.
+    """
+    base = records(curated.ingested)
+    scored = cheap_scores(
+        curated.ingested, [stage for stage in curated.scored if stage.name in ("licences", "languages", "pii")]
+    )
+    table = beside(
+        base.drop_columns(["ingest_rule", "ingest_detail"]),
+        scored.drop_columns(["ingest_rule", "ingest_detail"]),
+        "scores",
+    )
+    if verdicts is None:
+        verdicts = pq.read_table(Path(curated.decided.path) / "verdicts.parquet")
+    table = beside(table, verdicts, "verdicts")
+    table = _without_erased(table, curated.suppressed)
+    table = _set(table, "spans", _with_actions(table["spans"], policy))
+    admitted_rows = pc.is_in(table["verdict"], pa.array(ADMITTED))
+    table = _set(table, "text", _written(table, admitted_rows, policy))
+    table = table.append_column("sample_sha256", _text_digests(table["text"]))
+    table = _without_duplicates(table, curated, policy)
+    kept = pc.is_in(table["verdict"], pa.array(ADMITTED))
+    for column in ("text", "sample_sha256"):
+        table = _set(table, column, pc.if_else(kept, table[column], pa.scalar(None, table[column].type)))
+    split = pa.array([split_of(value, curated.validation) for value in _groups(table, curated.group_by)])
+    table = table.append_column("split", split)
+    return table.append_column("policy_sha256", pa.array([policy.sha256()] * len(table), pa.string()))
+
+
+def split_of(group: str, validation: float) -> str:
+    """Train or validation, by a hash of the group alone: a group's side never depends on what else is there."""
+    position = int.from_bytes(hashlib.sha256(f"split\0{group}".encode("utf-8", "surrogatepass")).digest()[:8], "big")
+    return "validation" if position < validation * 2**64 else "train"
+
+
+def gate_frame(rows: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
+    """The gate's view: derived columns only, never text."""
+    frame = rows.drop_columns(["text"])
+    allowed = {value: admitted(value or "", policy.licences.allow) for value in pc.unique(rows["licence"]).to_pylist()}
+    frame = frame.append_column("licence_allowed", pa.array([allowed[value] for value in rows["licence"].to_pylist()]))
+    for stage in curated.scored:
+        table = pq.read_table(Path(stage.path) / "scores.parquet")
+        for column in table.column_names:
+            if column.startswith(("toxicity.", "language_score", "quality.")) and column not in frame.column_names:
+                frame = frame.append_column(column, table[column])
+    return frame
+
+
+def source_mix(rows: pa.Table) -> dict[str, int]:
+    """Kept records by source."""
+    kept = rows.filter(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
+    return {
+        item["values"]: item["counts"]
+        for item in sorted(kept["source"].value_counts().to_pylist(), key=lambda x: x["values"])
+    }
+
+
+def _with_actions(spans: pa.ChunkedArray, policy: Policy) -> pa.Array:
+    actions = span_actions(policy)
+    flat = spans.combine_chunks()
+    filled = [
+        [{**span, "action": actions[span["type"]]} for span in row] if row else row
+        for row in flat.to_pylist()
+    ]  # fmt: skip
+    return pa.array(filled, LEDGER_SCHEMA.field("spans").type)
+
+
+def _written(table: pa.Table, admitted_rows: pa.ChunkedArray, policy: Policy) -> pa.Array:
+    """The text as it goes into a shard: redacted where the policy says so; null where it goes nowhere."""
+    actions = span_actions(policy)
+    texts, spans, keep = table["text"].to_pylist(), table["spans"].to_pylist(), admitted_rows.to_pylist()
+    written = [
+        (redact(text, row, actions) if row else text) if ok else None
+        for text, row, ok in zip(texts, spans, keep, strict=True)
+    ]
+    return pa.array(written, pa.large_string())
+
+
+def _text_digests(texts: pa.ChunkedArray) -> pa.Array:
+    return pa.array(
+        [None if text is None else hashlib.sha256(text.encode()).hexdigest() for text in texts.to_pylist()], pa.string()
+    )
+
+
+def _without_erased(table: pa.Table, suppressed: tuple[str, ...]) -> pa.Table:
+    """Drop what was erased, before duplicates are elected: a near-copy of it then stands on its own merits."""
+    listed = pa.array(suppressed, pa.string())
+    gone = pc.or_(pc.is_in(table["record_id"], listed), pc.is_in(table["content_sha256"], listed))
+    rules = [
+        ["override.erased", *row] if out else row
+        for row, out in zip(table["rules"].to_pylist(), gone.to_pylist(), strict=True)
+    ]
+    for column, value in (("verdict", "drop"), ("rule", "override.erased")):
+        table = _set(table, column, pc.if_else(gone, value, table[column]))
+    for column in ("value", "threshold", "detail"):
+        table = _set(table, column, pc.if_else(gone, pa.scalar(None, table[column].type), table[column]))
+    return _set(table, "rules", pa.array(rules, pa.list_(pa.string())))
+
+
+def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
+    """Let the duplicates among the admissible go: verdict drop, their survivor and the similarity beside it."""
+    admissible = table.filter(pc.is_in(table["verdict"], pa.array(ADMITTED)))
+    candidates = pa.table(
+        {
+            "record_id": admissible["record_id"],
+            "licence_rank": licence_ranks(admissible["licence"], policy),
+            "quality": _quality(curated, admissible),
+            "length": pc.cast(pc.utf8_length(admissible["text"]), pa.int64()),
+            "written_sha256": admissible["sample_sha256"],
+        }
+    )
+    dropped = elect(candidates, read_pairs(Path(curated.pairs.path)), policy.duplicates.threshold)
+    position = pc.index_in(table["record_id"], dropped["record_id"]).combine_chunks()
+    gone = pc.is_valid(position)
+    rule = dropped["rule"].take(position)
+    similarity = dropped["similarity"].take(position)
+    rules = [
+        [*row, name] if name else row for row, name in zip(table["rules"].to_pylist(), rule.to_pylist(), strict=True)
+    ]
+    table = _set(table, "verdict", pc.if_else(gone, "drop", table["verdict"]))
+    table = _set(table, "rule", pc.if_else(gone, rule, table["rule"]))
+    table = _set(table, "rules", pa.array(rules, pa.list_(pa.string())))
+    table = _set(table, "value", pc.if_else(gone, similarity, table["value"]))
+    table = _set(table, "threshold", pc.if_else(gone, policy.duplicates.threshold, table["threshold"]))
+    table = table.append_column("survivor_id", dropped["survivor_id"].take(position))
+    return table.append_column("similarity", similarity)
+
+
+def _quality(curated: Curated, admissible: pa.Table) -> pa.ChunkedArray:
+    """A coarse quality for the election: the share of letters in tenths; among equals the longer text survives."""
+    stage = next(stage for stage in curated.scored if stage.name == "quality")
+    table = pq.read_table(Path(stage.path) / "scores.parquet", columns=["record_id", "quality.basic.letter_ratio"])
+    share = table["quality.basic.letter_ratio"].take(
+        pc.index_in(admissible["record_id"], table["record_id"]).combine_chunks()
+    )
+    return pc.round(pc.fill_null(share, 0.0), 1)
+
+
+def _groups(table: pa.Table, group_by: str) -> list[str]:
+    values, ids = table[group_by].to_pylist(), table["record_id"].to_pylist()
+    return [value or record_id for value, record_id in zip(values, ids, strict=True)]
+
+
+def _set(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)

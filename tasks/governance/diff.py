@@ -1,0 +1,87 @@
+"""What would another policy change? Decided from stored scores; nothing is scored again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_policies import decide as decisions
+from data_policies.schema import Policy
+from tasks.curation.assemble import assemble
+from tasks.curation.steps import cheap_scores
+from tasks.errors import UserError
+from tasks.governance.corpus import reopen
+from tasks.governance.ledger import ADMITTED, count_verdicts, read_ledger
+from tasks.home import Home
+
+EXAMPLES = 3
+
+
+def diff(home: Home, folder: Path, policy: Policy) -> dict[str, Any]:
+    """Counts and examples, by source and rule, of the records whose verdict or rule `policy` would change.
+
+    ``needs_scoring``: records that this policy would score and no stored score exists for (a cheaper rule had refused
+    them, or the model is another); they are left out of the changes. UserError when the policy asks for a measure that
+    the corpus was never measured by.
+    """
+    curated, old = reopen(home, folder)
+    scores = cheap_scores(curated.ingested, curated.scored)
+    needs = _needs_scoring(scores, policy, old)
+    try:
+        verdicts = decisions.decide(scores, policy, decisions.ALL if _scored(scores, policy, old) else decisions.CHEAP)
+    except KeyError as error:
+        raise UserError(
+            f"the corpus has no measure for {error}", where=policy.name, hint="curate under this policy to measure it"
+        ) from None
+    then = assemble(curated, policy, verdicts)
+    now = read_ledger(folder / "ledger")
+    changes: Counter[tuple[str, str, str]] = Counter()
+    examples: dict[tuple[str, str, str], list[str]] = {}
+    columns = [now[name].to_pylist() for name in ("record_id", "source", "verdict", "rule")]
+    columns += [then["verdict"].to_pylist(), then["rule"].to_pylist(), needs.tolist()]
+    for record, source, verdict, rule, new_verdict, new_rule, unscored in zip(*columns, strict=True):
+        if unscored or (verdict, rule) == (new_verdict, new_rule):
+            continue
+        key = (source, _name(verdict, rule), _name(new_verdict, new_rule))
+        changes[key] += 1
+        examples.setdefault(key, [])
+        if len(examples[key]) < EXAMPLES:
+            examples[key].append(record)
+    rows = [
+        {"source": key[0], "now": key[1], "then": key[2], "records": count, "examples": examples[key]}
+        for key, count in sorted(changes.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    certain = then.filter(pc.invert(pa.array(needs)))
+    return {
+        "corpus": f"{curated.name}@{folder.name}",
+        "policy": {"name": policy.name, "sha256": policy.sha256()},
+        "records": len(now),
+        "changed": sum(changes.values()),
+        "needs_scoring": int(needs.sum()),
+        "now": count_verdicts(now),
+        "then": count_verdicts(certain),
+        "changes": rows,
+    }
+
+
+def _scored(scores: pa.Table, policy: Policy, old: Policy) -> bool:
+    """Were the stored toxicity scores made by the model that this policy names?"""
+    return policy.toxicity is None or (old.toxicity is not None and old.toxicity.model == policy.toxicity.model)
+
+
+def _needs_scoring(scores: pa.Table, policy: Policy, old: Policy):
+    needed = decisions.needs_toxicity(scores, policy)
+    if not _scored(scores, policy, old):
+        return needed
+    if policy.toxicity is None:
+        return needed & False
+    unscored = pc.equal(scores["scored_by"], decisions.NOT_NEEDED)
+    return needed & unscored.to_numpy()
+
+
+def _name(verdict: str, rule: str | None) -> str:
+    return verdict if verdict in ADMITTED and rule is None else f"{verdict} {rule}"
