@@ -1,4 +1,4 @@
-"""Every test has a HOME of its own, no hub, and no terminal progress; Prefect's test server starts once, if asked for."""
+"""Every test has a HOME of its own and no hub; Prefect's test server starts once, if it is asked for."""
 
 import os
 

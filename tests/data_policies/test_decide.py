@@ -10,9 +10,22 @@ from data_policies.decide import CHEAP, decide, needs_toxicity, span_actions
 from data_policies.schema import Bounds, Languages, Licences, Policy, Toxicity
 
 SPANS = pa.list_(
-    pa.struct([("type", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("action", pa.string()), ("value_hmac", pa.string())])
+    pa.struct(
+        [
+            ("type", pa.string()),
+            ("start", pa.int64()),
+            ("end", pa.int64()),
+            ("action", pa.string()),
+            ("value_hmac", pa.string()),
+        ]
+    )
 )
-TYPES = {"spans": SPANS, "language_score": pa.float64(), "quality.basic.words": pa.float64(), "toxicity.toxicity": pa.float64()}
+TYPES = {
+    "spans": SPANS,
+    "language_score": pa.float64(),
+    "quality.basic.words": pa.float64(),
+    "toxicity.toxicity": pa.float64(),
+}
 POLICY = Policy(
     name="test",
     version=1,
@@ -99,7 +112,10 @@ def test_each_rule_alone(change, verdict, rule):
 
 
 def test_the_cheaper_rule_decides_and_all_that_hit_are_recorded():
-    row = decide(table({"licence": "GPL-3.0-only", "language": "fr", "quality.basic.words": 1.0, "spans": [span("email")]}), POLICY)
+    row = decide(
+        table({"licence": "GPL-3.0-only", "language": "fr", "quality.basic.words": 1.0, "spans": [span("email")]}),
+        POLICY,
+    )
     row = row.to_pylist()[0]
     assert row["rule"] == "licence.not_allowed"
     assert row["rules"] == ["licence.not_allowed", "language.not_allowed", "quality.basic.words", "pii.email"]
@@ -117,7 +133,9 @@ def test_only_records_that_no_cheaper_rule_refuses_need_the_model():
 
 
 def test_not_needed_is_no_verdict_of_its_own():
-    row = decide(table({"scored_by": "not_needed", "toxicity.toxicity": None, "licence": "GPL-3.0-only"}), POLICY).to_pylist()[0]
+    row = decide(
+        table({"scored_by": "not_needed", "toxicity.toxicity": None, "licence": "GPL-3.0-only"}), POLICY
+    ).to_pylist()[0]
     assert row["rule"] == "licence.not_allowed"
     assert not any(rule.startswith("error.") for rule in row["rules"])
 

@@ -1,0 +1,1 @@
+"""Measurements: each writes benchmarks/results/NAME.json with the machine named."""
