@@ -46,7 +46,7 @@ def variants(words: list[str]) -> list[tuple[list[str], str]]:
             for words_, kind in list(found)
             if kind == "" and (at := _find(words_, begin.split())) > 0
         ]
-    found += [(words_[at:], kind) for words_, kind in list(found) if kind == "" and 0 < (at := _title_end(words_)) < 40]
+    found += [(words_[at:], kind) for words_, kind in list(found) if kind == "" and (at := _title_end(words_)) > 0]
     return found
 
 
@@ -55,8 +55,39 @@ def _find(words: list[str], part: list[str]) -> int:
     return next((at for at in range(min(200, len(words))) if words[at : at + len(part)] == part), -1)
 
 
+#: A beginning that says one of these is part of the licence, and no title.
+TERMS = frozenset(
+    [
+        "may",
+        "must",
+        "agree",
+        "subject",
+        "provided",
+        "exclusive",
+        "warranty",
+        "except",
+        "grant",
+        "grants",
+        "acknowledges",
+        "research",
+        "export",
+        "if",
+        "permission",
+        "material",
+        "condition",
+        "constraint",
+        "only",
+        "not",
+        "restricted",
+        "use",
+        "under",
+        "following",
+    ]
+)
+
+
 def _title_end(words: list[str]) -> int:
-    """Where the grant begins after a title."""
+    """Where the grant begins after a title; 0 where the beginning is no mere title."""
     starts = (
         "redistribution and use",
         "permission is hereby",
@@ -64,7 +95,8 @@ def _title_end(words: list[str]) -> int:
         "this software is provided",
         "everyone is permitted",
     )
-    return min((at for start in starts if (at := _find(words, start.split())) >= 0), default=0)
+    end = min((at for start in starts if (at := _find(words, start.split())) >= 0), default=0)
+    return end if end <= 25 and not TERMS & set(words[:end]) else 0
 
 
 def main(path: str) -> None:
@@ -72,7 +104,8 @@ def main(path: str) -> None:
     known = set(known_identifiers().values())
     listed = {name: row for name, row in sorted(listed.items()) if name in known}
     spdx = [f"{name}\t{' '.join(row['name'].split())}\t{int(row['osiApproved'])}" for name, row in listed.items()]
-    head = "# SPDX License List (npm spdx-license-list 6.12.0), licences that license-expression knows too: identifier, full name, OSI-approved (1) or not (0).\n"
+    head = "# SPDX License List (npm spdx-license-list 6.12.0), licences that license-expression knows too:\n"
+    head += "# identifier, full name, OSI-approved (1) or not (0).\n"
     (FOLDER / "spdx.tsv").write_text(
         head + "# Made by benchmarks/licence_tables.py (list: CC0-1.0).\n" + "\n".join(spdx) + "\n", encoding="utf-8"
     )
@@ -105,7 +138,8 @@ def main(path: str) -> None:
         for (hashed, _), (_, count, anchor) in rows.items()
         if hashed in stems
     )
-    head = "# Licence texts by hash: identifier (- for an appendix), words, first 32 hex of SHA-256 of the normalised words, first words.\n"
+    head = "# Licence texts by hash: identifier (- for an appendix), number of words,\n"
+    head += "# first 32 hex of SHA-256 of the normalised words, first words.\n"
     (FOLDER / "texts.tsv").write_text(
         head
         + "# Made by benchmarks/licence_tables.py from the SPDX License List (npm spdx-license-list 6.12.0).\n"

@@ -2,8 +2,8 @@
 
     python benchmarks/licences_holdout.py
 
-Hold-out: for every installed distribution with License-Expression, hide it, conclude from its other fields and its licence
-files, and compare. Wrongly permissive: a policy that admits the conclusion would refuse the truth (any allow-list at all).
+Hold-out: for every installed distribution with License-Expression, hide it, conclude from its other fields and its
+licence files and notices, and compare. Wrongly permissive: some allow-list admits the conclusion and refuses the truth.
 Coverage: the share of distributions, and of Debian's DEP-5 stanzas, that are concluded rather than quarantined.
 Writes benchmarks/results/licences.json. Nothing of the packages' texts is kept.
 """
@@ -41,7 +41,7 @@ def evidence(found: Distribution) -> tuple[str, Pairs, Pairs]:
 def wrongly_permissive(truth: str, concluded: str) -> bool:
     """Is there an allow-list that admits `concluded` and not `truth`? Then the conclusion gives away too much.
 
-    It is enough to try every subset of the licences of `concluded`: an allow-list with more only admits more of `truth`.
+    It is enough to try the subsets of the licences of `concluded`: a list with more only admits more of `truth`.
     """
     names = leaves(concluded)
     subsets = ([name for bit, name in enumerate(names) if mask >> bit & 1] for mask in range(1, 1 << len(names)))
@@ -66,8 +66,16 @@ def hold_out(found: list[Distribution]) -> dict[str, object]:
         if wrongly_permissive(truth, result.licence):
             permissive.append([distribution.metadata["Name"], truth, result.licence])
     total, concluded = sum(tally.values()), tally["agree"] + tally["differ"]
-    return {"distributions": total, "concluded": concluded, "agree": tally["agree"], "agreement_of_concluded": round(tally["agree"] / concluded, 4),
-            "outcomes": dict(sorted(tally.items())), "differ": differ, "wrongly_permissive": len(permissive), "wrongly_permissive_cases": permissive}  # fmt: skip
+    return {
+        "distributions": total,
+        "concluded": concluded,
+        "agree": tally["agree"],
+        "agreement_of_concluded": round(tally["agree"] / concluded, 4),
+        "outcomes": dict(sorted(tally.items())),
+        "differ": differ,
+        "wrongly_permissive": len(permissive),
+        "wrongly_permissive_cases": permissive,
+    }
 
 
 def coverage(found: list[Distribution]) -> dict[str, object]:
@@ -79,8 +87,13 @@ def coverage(found: list[Distribution]) -> dict[str, object]:
         short: Pairs = ([("expression", stated)] if stated else []) + fields
         problems[conclude(short or texts).problem or "concluded"] += 1
         strings |= {value: not conclude([(field, value)]).problem for field, value in short}
-    return {"distributions": len(found), "outcomes": dict(sorted(problems.items())), "share_concluded": round(problems["concluded"] / len(found), 4),
-            "distinct_strings": len(strings), "distinct_strings_concluded": sum(strings.values())}  # fmt: skip
+    return {
+        "distributions": len(found),
+        "outcomes": dict(sorted(problems.items())),
+        "share_concluded": round(problems["concluded"] / len(found), 4),
+        "distinct_strings": len(strings),
+        "distinct_strings_concluded": sum(strings.values()),
+    }
 
 
 def debian(folder: Path = Path("/usr/share/doc")) -> dict[str, object]:
@@ -96,17 +109,35 @@ def debian(folder: Path = Path("/usr/share/doc")) -> dict[str, object]:
     stanzas = sum(names.values())
     share = round(sum(names[name] for name in known) / stanzas, 4) if stanzas else None
     unknown = [[name, count] for name, count in names.most_common() if name not in known and len(name) < 60]
-    return {"files": files, "stanzas": stanzas, "distinct_names": len(names), "distinct_names_concluded": len(known),
-            "share_concluded_by_stanzas": share, "commonest_unknown": unknown[:25]}  # fmt: skip
+    return {
+        "files": files,
+        "stanzas": stanzas,
+        "distinct_names": len(names),
+        "distinct_names_concluded": len(known),
+        "share_concluded_by_stanzas": share,
+        "commonest_unknown": unknown[:25],
+    }
 
 
 def main() -> None:
     started = time.process_time()
-    unique = {found.metadata["Name"].lower(): found for found in distributions() if found.metadata["Name"] not in (None, "gristmill")}
+    unique = {
+        found.metadata["Name"].lower(): found
+        for found in distributions()
+        if found.metadata["Name"] not in (None, "gristmill")
+    }
     found = [unique[name] for name in sorted(unique)]
     result = {
-        "detector": {"version": DETECTOR_VERSION, "tables": tables_digest(), "license-expression": version("license-expression")},
-        "machine": {"machine": platform.machine(), "processor": platform.processor(), "python": platform.python_version()},
+        "detector": {
+            "version": DETECTOR_VERSION,
+            "tables": tables_digest(),
+            "license-expression": version("license-expression"),
+        },
+        "machine": {
+            "machine": platform.machine(),
+            "processor": platform.processor(),
+            "python": platform.python_version(),
+        },
         "hold_out": hold_out(found),
         "coverage_distributions": coverage(found),
         "coverage_debian": debian(),

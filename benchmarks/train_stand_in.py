@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import importlib.metadata
 import json
 import random
@@ -98,27 +99,29 @@ def collect(arguments: argparse.Namespace, vocabulary: list[str], documents: lis
 
 
 def ask(teacher: OpenModel, texts: list[str], cache: Path | None) -> np.ndarray:
-    """(N, 6) the teacher's logits on the first 64 tokens of each text. `cache`: keep them between attempts."""
+    """(N, 6) the teacher's logits on the first 64 tokens of each text. `cache`: an .npz kept between attempts."""
+    known: dict[str, np.ndarray] = {}
+    keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
     if cache and cache.exists():
-        known = np.load(cache)
-        if len(known) == len(texts):
-            return known
+        kept = np.load(cache)
+        known = dict(zip(kept["keys"].tolist(), kept["logits"], strict=True))
+    new = [row for row, key in enumerate(keys) if key not in known]
     teacher.tokenizer.enable_truncation(max_length=min(64, teacher.max_tokens))
-    encoded = [encoding.ids for encoding in teacher.tokenizer.encode_batch(texts)]
-    logits = np.zeros((len(texts), len(LABELS)), np.float32)
-    order = np.argsort([len(ids) for ids in encoded], kind="stable")
+    encoded = {row: teacher.tokenizer.encode(texts[row]).ids for row in new}
+    new.sort(key=lambda row: len(encoded[row]))
     columns = [teacher.classes.index(label) for label in LABELS]
     started = time.process_time()
-    for start in range(0, len(order), 64):
-        rows = order[start : start + 64]
+    for start in range(0, len(new), 64):
+        rows = new[start : start + 64]
         ids, mask = pad([encoded[row] for row in rows], teacher.pad_id)
         with torch.inference_mode():
-            logits[rows] = teacher.model(input_ids=ids, attention_mask=mask).logits[:, columns].numpy()
+            logits = teacher.model(input_ids=ids, attention_mask=mask).logits[:, columns].numpy()
+        known.update(zip([keys[row] for row in rows], logits, strict=True))
         if start % 6400 == 0:
-            print(f"teacher {start}/{len(order)} {time.process_time() - started:.0f} CPU-s", flush=True)
+            print(f"teacher {start}/{len(new)} {time.process_time() - started:.0f} CPU-s", flush=True)
     if cache:
-        np.save(cache, logits)
-    return logits
+        np.savez(cache, keys=np.array(list(known)), logits=np.stack(list(known.values())))
+    return np.stack([known[key] for key in keys])
 
 
 def pad(rows: list[list[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:

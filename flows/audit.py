@@ -11,14 +11,14 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.common import artifact_key, flow_run_name
 from tasks.errors import VerificationFailed
-from tasks.governance import lineage, report
+from tasks.governance import report, verification
 from tasks.governance.manifest import find_corpus
 from tasks.governance.models import models_of
 from tasks.home import Home
 from tasks.prefect_task import as_task
 from tasks.progress import progress
 
-verify_task = as_task(lineage.verify, "verify")
+verify_task = as_task(verification.verify, "verify")
 
 
 def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -34,7 +34,7 @@ def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:
 def verified(folder: Path) -> dict[str, Any]:
     """``audit verify``'s result for a corpus version."""
     with progress("verify", None) as advance:
-        findings = lineage.verify(folder)
+        findings = verification.verify(folder)
         advance(1)
     root = json.loads((folder / "manifest.json").read_text()).get("root", "") if not _unreadable(findings) else ""
     return {"verified": not findings, "root": root, "findings": findings}

@@ -15,6 +15,7 @@ from flows.recipe import Recipe, validate
 from tasks.errors import UserError
 from tasks.governance.manifest import find_corpus, read_manifest
 from tasks.home import Home
+from tasks.learning.evaluate import read_evaluation
 from tasks.prefect_task import as_task
 from tasks.progress import progress
 from tasks.stages import Stage, run_stage
@@ -41,14 +42,14 @@ def run_recipe(home: Home, run_id: str) -> Recipe:
 
 def evaluate_stage(home: Home, run_id: str, recipe: Recipe) -> Stage:
     """metrics.json and pictures of a run; a pointer to them stands in the run's folder."""
-    from tasks.learning.evaluation import VERSION, evaluate
+    from tasks.learning.evaluate import VERSION, evaluate
 
     record = run_record(home, run_id)
     corpus = find_corpus(home, corpus_of(record))
 
     def build(folder: Path) -> None:
-        with progress("evaluation", None, "documents") as advance:
-            evaluate(home.run(run_id), corpus, recipe.evaluate, folder, advance)
+        with progress("evaluation", None, "rows") as advance:
+            evaluate(home.run(run_id), corpus, recipe.evaluate, folder, _reporter(advance))
 
     inputs = {
         "weights": record["result"]["checkpoint_sha256"],
@@ -59,6 +60,17 @@ def evaluate_stage(home: Home, run_id: str, recipe: Recipe) -> Stage:
     pointer = json.dumps({"stage": Path(stage.path).name}) + "\n"
     (home.run(run_id) / "evaluation.json").write_text(pointer)
     return stage
+
+
+def _reporter(advance: Any) -> Any:
+    """From (what, done, of how many) to rows done, with what is being measured beside the bar."""
+    seen: dict[str, int] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        advance(done - seen.get(what, 0), f"{what} {done:,}/{total:,}")
+        seen[what] = done
+
+    return report
 
 
 evaluate_task = as_task(evaluate_stage, "evaluate")
@@ -72,18 +84,11 @@ def evaluate(run: str, home: str | None = None) -> dict[str, Any]:
     with tags(recipe.name, recipe.objective.method):
         stage = evaluate_task(place, run, recipe)
         tracked = track_task(place, run)
-    outcome = read_evaluation(Path(stage.path))
+    outcome = read_evaluation(Path(stage.path)).public()
     create_table_artifact(
         key=artifact_key(recipe.name, "evaluation"), table=outcome["metrics"], description=f"Evaluation of {run}"
     )
     return {"run_id": run, **outcome, "mlflow": tracked, "stages": [stage.public()]}
-
-
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """``metrics`` and ``pictures`` of an evaluation stage."""
-    values = json.loads((folder / "metrics.json").read_text())
-    values["pictures"] = [str(path) for path in sorted(folder.glob("*.png"))]
-    return values
 
 
 def promote_run(home: Home, run_id: str) -> dict[str, Any]:
@@ -95,15 +100,15 @@ def promote_run(home: Home, run_id: str) -> dict[str, Any]:
     pointer = home.run(run_id) / "evaluation.json"
     if not pointer.is_file():
         raise UserError("the run has not been evaluated", where=run_id, hint=f"`gristmill evaluate {run_id}`")
-    metrics = read_evaluation(home.stages / json.loads(pointer.read_text())["stage"])["metrics"]
-    metric = next((item for item in metrics if item["name"] == rule.metric), None)
+    evaluation = read_evaluation(home.stages / json.loads(pointer.read_text())["stage"])
+    metric = evaluation.metric(rule.metric)
     if metric is None:
-        names = ", ".join(item["name"] for item in metrics)
+        names = ", ".join(item.name for item in evaluation.metrics)
         raise UserError(
             f"the evaluation has no metric '{rule.metric}'", where="promote.metric", hint=f"there are: {names}"
         )
-    low = metric["value"] if metric.get("low") is None else metric["low"]
-    reason = f"{rule.metric} {metric['value']:.4f}, its 95 % interval begins at {low:.4f}; the bound is {rule.above:g}"
+    low = metric.value if metric.low is None else metric.low
+    reason = f"{rule.metric} {metric.value:.4f}, its 95 % interval begins at {low:.4f}; the bound is {rule.above:g}"
     if not low > rule.above:
         return {"promoted": False, "reason": reason}
     tracking = Tracking(home)

@@ -14,6 +14,7 @@ from flows.recipe import Recipe
 from ssl_models.config import CorpusRef, TrainSpec
 from tasks.governance.manifest import Manifest, find_corpus, read_manifest
 from tasks.home import Home
+from tasks.learning.evaluate import read_evaluation
 from tasks.prefect_task import as_task
 from tasks.progress import progress
 from tasks.stages import Stage, run_stage, sha256_file, sha256_json
@@ -116,8 +117,7 @@ def track(home: Home, run_id: str) -> dict[str, Any]:
     pointer, evaluation = folder / "evaluation.json", None
     if pointer.is_file():
         stage = home.stages / json.loads(pointer.read_text())["stage"]
-        evaluation = json.loads((stage / "metrics.json").read_text())
-        evaluation["pictures"] = [str(path) for path in sorted(stage.glob("*.png"))]
+        evaluation = read_evaluation(stage).public()
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
     prefect = {"flow_run_id": flow_run_id, "url": runtime.flow_run.ui_url} if flow_run_id else None
     with progress("MLflow", None):

@@ -35,7 +35,7 @@ class Split(_Part):
 class Promote(_Part):
     """A run's model gets the alias `alias` when the low end of this metric's interval exceeds `above`."""
 
-    metric: str = "eval/linear_top1_minus_random_init"
+    metric: str = "eval/linear_minus_random_init_top1"
     above: float = 0.0
     alias: str = "champion"
 

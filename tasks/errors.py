@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+import data_policies.explain
+
 
 class GristmillError(Exception):
     """An outcome with an exit code of its own; printed as one line, never as a traceback."""
@@ -49,21 +51,7 @@ class Stopped(GristmillError):
 
 def explain(error: ValidationError, where: str) -> UserError:
     """Turn Pydantic's first complaint into one line that names the key and what is allowed there."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    # A discriminated union puts its tag into the path; a person wrote no such key.
-    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
-    context = first.get("ctx", {})
-    hint = f"allowed: {context['expected']}" if "expected" in context else ""
-    if "expected_tags" in context:
-        hint = f"allowed: {context['expected_tags']}"
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        message = f"unknown key '{key}'"
-        hint = hint or "remove it, or see the keys with `gristmill recipes NAME` and docs/recipes.md"
-    elif first["type"] in ("missing", "missing_argument"):
-        message = f"the key '{key}' is missing"
-    else:
-        message = f"{key}: {first['msg'].removeprefix('Value error, ')}"
-    if len(problems) > 1:
-        message += f" (and {len(problems) - 1} more)"
+    message, hint = data_policies.explain.explain(error)
+    if message.startswith("unknown key") and hint == "remove it":
+        hint = "remove it, or see the keys with `gristmill recipes NAME` and docs/recipes.md"
     return UserError(message, where=where, hint=hint)

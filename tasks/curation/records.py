@@ -49,6 +49,8 @@ class Raw:
 
     `locator` is the given id, else the relative path: never a row number (a deleted line would rename all that follow).
     `payload` is what was read, byte for byte; for text that decoded it is the UTF-8 of `text` and may be left empty.
+    A payload too large to hold is left empty too, and `sha256` and `size` are those of its bytes.
+    `source` is the origin that the row itself names; empty: the recipe's name for the source.
     """
 
     locator: str
@@ -61,6 +63,9 @@ class Raw:
     language: str = ""
     rule: str = ""  # ingest.{utf8,json,truncated,empty,too_large}
     detail: str = ""
+    source: str = ""
+    sha256: str = ""
+    size: int = 0
 
     def content(self) -> bytes:
         """The bytes that are hashed: the text's UTF-8, or the undecodable payload."""

@@ -18,7 +18,7 @@ from data_policies.schema import Policy
 from tasks.curation import gate as gates
 from tasks.curation.assemble import Curated, assemble, gate_frame, source_mix
 from tasks.curation.records import Engine
-from tasks.curation.shards import shard_count, write_shards
+from tasks.curation.shards import estimate_bytes, shard_count, write_shards
 from tasks.errors import Refused, UserError
 from tasks.governance import manifest as manifests
 from tasks.governance.ledger import ADMITTED, count_verdicts, write_ledger
@@ -26,8 +26,6 @@ from tasks.governance.manifest import Counts, GateRef, Manifest, PolicyRef, Sour
 from tasks.home import Home
 from tasks.progress import progress
 from tasks.stages import publish, read_stage, sha256_file
-
-SHARD_BYTES = 8 << 20  # a shard's aim in bytes: small enough to rewrite one for an erasure, large enough to stream
 
 
 def corpus_version(home: Home, name: str, inputs_sha256: str) -> tuple[Path, Manifest] | None:
@@ -74,10 +72,11 @@ def _write(temporary, curated, policy, engine, rows, parent, number, counts, sou
     kept = rows.filter(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
     shard_counts = dict(parent.shard_counts) if parent else _shard_counts(kept)
     with progress("shards", len(kept)) as advance:
-        placed, shards = write_shards(kept, temporary, shard_counts, engine, advance)
-    position = pc.index_in(rows["record_id"], placed["record_id"]).combine_chunks()
+        samples = kept.append_column("id", kept["record_id"])
+        written = write_shards(samples, temporary, shard_counts, engine, advance)
+    position = pc.index_in(rows["record_id"], written.places["record_id"]).combine_chunks()
     for column in ("shard", "offset", "length"):
-        rows = rows.append_column(column, placed[column].take(position))
+        rows = rows.append_column(column, written.places[column].take(position))
     path = write_ledger(rows, temporary / "ledger")
     gates.write(result, temporary)
     evidence = _write_evidence(temporary, curated, policy)
@@ -99,7 +98,7 @@ def _write(temporary, curated, policy, engine, rows, parent, number, counts, sou
         sources=[SourceRef(**{key: item[key] for key in ("name", "digest", "records", "bytes")}) for item in sources],
         splits={name: splits.count(name) for name in ("train", "validation")},
         shard_counts=shard_counts,
-        shards=shards,
+        shards=written.refs,
         ledger={path.name: sha256_file(path)},
         evidence=evidence,
         gate=GateRef(passed=result.passed, sha256=result.sha256),
@@ -177,7 +176,7 @@ def _shard_counts(kept: pa.Table) -> dict[str, int]:
     sizes = {}
     for split in ("train", "validation"):
         part = kept.filter(pc.equal(kept["split"], split))
-        sizes[split] = shard_count(pc.sum(pc.binary_length(part["text"])).as_py() or 0, SHARD_BYTES)
+        sizes[split] = shard_count(estimate_bytes(part["text"]))
     return sizes
 
 

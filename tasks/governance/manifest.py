@@ -106,7 +106,7 @@ def read_manifest(folder: Path) -> Manifest:
             where=str(folder),
             hint="list them with `gristmill ls`",
         ) from None
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise VerificationFailed("the manifest cannot be read", where=str(path), hint="curate again") from error
     if digest not in (None, manifest.sha256()):
         raise VerificationFailed("the manifest is not as it was written", where=str(path), hint="curate again")

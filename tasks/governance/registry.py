@@ -1,11 +1,13 @@
-"""The model registry: encoders logged and registered once, promoted by alias, found again by run.
+"""The model registry: encoders logged and registered once, promoted by alias, found again by run, and compared.
 
 A version carries the way back in its tags: run, corpus, Merkle root, policy.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from tasks.stages import sha256_file, sha256_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 RUN_TAG = "gristmill.run_id"
 ENCODER_TAG = "gristmill.encoder_sha256"
@@ -75,22 +78,30 @@ def _save(folder: Path, encoder: Path, model: Any, run_id: str) -> None:
 
 
 def register(
-    client: MlflowClient, name: str, model_id: str, run_id: str, tags: dict[str, str], description: str
+    store: Store, client: MlflowClient, name: str, model_id: str, run_id: str, tags: dict[str, str], description: str
 ) -> str:
-    """Register logged model `model_id` under `name`; return its version. A second call only updates the description."""
-    known = {version.model_id: version for version in client.search_model_versions(f"name = '{name}'")}
-    version = known.get(model_id)
+    """Register logged model `model_id` under `name`; return its version. A second call updates what has changed."""
+    source = f"models:/{model_id}"
+    known = {
+        version.source: version for version in client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
+    }
+    version = known.get(source)
     if version is None:
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
-        version = client.create_model_version(
-            name, f"models:/{model_id}", run_id, tags=tags, description=description, model_id=model_id
-        )
+        with store.as_default():  # the SQL registry looks the model up in the process-wide store, not in the client's
+            version = client.create_model_version(
+                name, source, run_id, tags=tags, description=description, model_id=model_id
+            )
     elif version.description != description:
         client.update_model_version(name, version.version, description)
     for key, value in tags.items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(name, version.version, key, value)
+    # What the UI draws the link from the logged model to its version with.
+    link = json.dumps([{"name": name, "version": str(version.version)}])
+    if client.get_logged_model(model_id).tags.get("mlflow.modelVersions") != link:
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
     return str(version.version)
 
 
@@ -134,9 +145,50 @@ def model_versions_of(store: Store, run_id: str) -> list[dict[str, Any]]:
         RUN_TAG, run_id, _DELETED,
     )  # fmt: skip
     if rows is None:
-        found = store.client().search_model_versions(f"tags.`{RUN_TAG}` = '{run_id}'")
-        rows = [(v.name, int(v.version), alias) for v in found for alias in (sorted(v.aliases) or [None])]
+        client = store.client()  # a search leaves the aliases out
+        named = client.search_model_versions(f"tags.`{RUN_TAG}` = '{run_id}'")
+        found = [client.get_model_version(version.name, version.version) for version in named]
+        rows = [(v.name, int(v.version), alias) for v in found for alias in (v.aliases or (None,))]
     versions: dict[tuple[str, int], list[str]] = {}
     for name, number, alias in sorted(rows, key=lambda row: (row[0], row[1], row[2] or "")):
         versions.setdefault((name, number), []).extend([alias] if alias else [])
     return [{"model": name, "version": str(number), "aliases": aliases} for (name, number), aliases in versions.items()]
+
+
+def find_run(client: MlflowClient, experiments: list[str], name: str) -> Run | None:
+    """The run whose Gristmill RUN_ID or MLflow id is `name`; the oldest, if there is more than one."""
+    for condition in (f"tags.`{RUN_TAG}` = '{name}'", f"attributes.run_id = '{name}'"):
+        runs = client.search_runs(experiments, condition, max_results=1, order_by=["attributes.start_time ASC"])
+        if runs:
+            return runs[0]
+    return None
+
+
+def compare(store: Store, runs: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows {kind, name, values: {run: value}}: corpora and params where they differ, then every metric side by side.
+
+    A run is a Gristmill RUN_ID or an MLflow run id; UserError for one that MLflow does not know.
+    """
+    client = store.client()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    data = {}
+    for name in dict.fromkeys(runs):
+        if (run := find_run(client, experiments, name)) is None:
+            raise UserError(
+                f"MLflow knows no run '{name}'", where=str(store.home.root), hint="list them with `gristmill ls`"
+            )
+        data[name] = run.data
+    corpora = {name: {key: d.tags.get(f"gristmill.{key}") for key in ("corpus", "root")} for name, d in data.items()}
+    rows = _rows("corpus", corpora, only_different=True)
+    rows += _rows("param", {name: d.params for name, d in data.items()}, only_different=True)
+    return rows + _rows("metric", {name: d.metrics for name, d in data.items()}, only_different=False)
+
+
+def _rows(kind: str, values: Mapping[str, Mapping[str, Any]], only_different: bool) -> list[dict[str, Any]]:
+    names = sorted({name for of_run in values.values() for name in of_run})
+    rows = []
+    for name in names:
+        by_run = {run: of_run.get(name) for run, of_run in values.items()}
+        if not only_different or len(set(by_run.values())) > 1:
+            rows.append({"kind": kind, "name": name, "values": by_run})
+    return rows

@@ -1,4 +1,4 @@
-"""The cases are data: tests/data_policies/cases/*.tsv holds (input, field, expected, origin), most of it real metadata."""
+"""The cases are data: cases/*.tsv holds (input, field, expected, origin), most of it real metadata."""
 
 import json
 from collections import Counter
@@ -60,6 +60,8 @@ def test_expected_licences_are_canonical_expressions():
 def test_no_open_policy_admits_what_restricts():
     """NC, ND, proprietary and use-restricted terms, whatever field they come in."""
     allow = load_policy("open-definition").licences.allow
-    restricted = [row for row in ALL if any(part in row[2] for part in ("-NC", "-ND", "Proprietary", "RAIL", "llama", "gemma"))]
+    restricted = [
+        row for row in ALL if any(part in row[2] for part in ("-NC", "-ND", "Proprietary", "RAIL", "llama", "gemma"))
+    ]
     assert len(restricted) >= 20
     assert [row[0] for row in restricted if admitted(row[2], allow)] == []

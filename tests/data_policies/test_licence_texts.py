@@ -1,6 +1,5 @@
 """Whole texts: every word accounted for, or the text is unknown."""
 
-import random
 import textwrap
 from importlib.metadata import distributions
 
@@ -10,29 +9,33 @@ from hypothesis import strategies as st
 
 from data_policies.licence_texts import recognise, templates, tokens
 
-BSD = """Redistribution and use in source and binary forms, with or without modification, are permitted provided that the following conditions
-are met:
+BSD = """Redistribution and use in source and binary forms, with or without modification, are permitted provided that
+the following conditions are met:
 
-1. Redistributions of source code must retain the above copyright notice, this list of conditions and the following disclaimer.
-2. Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following disclaimer in
-   the documentation and/or other materials provided with the distribution.
+1. Redistributions of source code must retain the above copyright notice, this list of conditions and the
+following disclaimer.
+2. Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the
+following disclaimer in the documentation and/or other materials provided with the distribution.
 {third}
-THIS SOFTWARE IS PROVIDED BY {who} "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF
-MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE DISCLAIMED. IN NO EVENT SHALL {who} BE LIABLE FOR ANY DIRECT, INDIRECT,
-INCIDENTAL, SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR SERVICES; LOSS
-OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT LIABILITY, OR
-TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
+THIS SOFTWARE IS PROVIDED BY {who} "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES, INCLUDING, BUT NOT LIMITED TO,
+THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE DISCLAIMED. IN NO EVENT SHALL
+{who} BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL, SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING,
+BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS
+INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT
+(INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF THIS SOFTWARE, EVEN IF ADVISED OF THE
+POSSIBILITY OF SUCH DAMAGE.
 """
-THIRD = """3. Neither the name of {name} nor the names of its contributors may be used to endorse or promote products derived
-   from this software without specific prior written permission.
+THIRD = """3. Neither the name of {name} nor the names of its contributors may be used to endorse or promote products
+derived from this software without specific prior written permission.
 """
-ISC = """Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted, provided that the
-above copyright notice and this permission notice appear in all copies.
+ISC = """Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby
+granted, provided that the above copyright notice and this permission notice appear in all copies.
 
-THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF
-MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES
-WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF
-OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
+THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING
+ALL IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL,
+DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR
+PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION
+WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
 """
 WHO = "THE COPYRIGHT HOLDERS AND CONTRIBUTORS"
 BSD2, BSD3 = BSD.format(third="", who=WHO), BSD.format(third=THIRD.format(name="the University of Example"), who=WHO)
@@ -47,13 +50,16 @@ def licences(text: str) -> tuple[str, ...]:
     [
         (BSD2, ("BSD-2-Clause",)),
         (BSD3, ("BSD-3-Clause",)),
-        ("BSD 3-Clause License\n\nCopyright (c) 2010-2020, Example Holder\nAll rights reserved.\n\n" + BSD3, ("BSD-3-Clause",)),
+        (
+            "BSD 3-Clause License\n\nCopyright (c) 2010-2020, Example Holder\nAll rights reserved.\n\n" + BSD3,
+            ("BSD-3-Clause",),
+        ),
         ("ISC License\n\nCopyright 2020 Example\n\n" + ISC, ("ISC",)),
         (ISC + "\n-----\n\n" + BSD2, ("ISC", "BSD-2-Clause")),
         # the title contradicts the text; a sentence more; a sentence less; a changed word
         ("MIT License\n\n" + BSD3, ()),
         (BSD3 + "\nYou may not use this for commercial purposes.\n", ()),
-        (BSD2.replace("EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE", ""), ()),
+        (BSD2.replace("OF SUCH DAMAGE", ""), ()),
         (BSD2.replace("are permitted", "are not permitted"), ()),
         (ISC.replace("with or without fee", "without fee"), ()),
         (ISC.replace("for any purpose", "for any non-commercial purpose"), ()),
@@ -65,7 +71,7 @@ def licences(text: str) -> tuple[str, ...]:
         ("All rights reserved.", ()),
         ("Copyright (c) 2020 Example", ()),
     ],
-)  # fmt: skip
+)
 def test_every_word_is_accounted_for(text, expected):
     assert licences(text) == expected
 
@@ -75,16 +81,25 @@ def test_what_is_left_over_is_reported_with_the_fragments():
     assert (found.fragments, found.leftover) == (("BSD-2-Clause",), "Also, be nice.")
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(20, 160), st.sampled_from(["", "# ", " * ", "// ", "    ", "-- "]), st.booleans(), st.sampled_from([BSD2, BSD3, ISC]))
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(20, 160),
+    st.sampled_from(["", "# ", " * ", "// ", "    ", "-- "]),
+    st.booleans(),
+    st.sampled_from([BSD2, BSD3, ISC]),
+)
 def test_layout_case_and_comment_marks_do_not_count(width, prefix, lower, text):
     paragraphs = [textwrap.fill(" ".join(part.split()), width) for part in text.split("\n\n")]
     wrapped = "\n".join(prefix + line for part in paragraphs for line in [*part.split("\n"), ""])
     assert licences(wrapped.lower() if lower else wrapped) == licences(text)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from([BSD2, BSD3, ISC]), st.integers(0, 10**6), st.sampled_from(["not", "never", "commercial", "unless", "fee", "prohibited"]))
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([BSD2, BSD3, ISC]),
+    st.integers(0, 10**6),
+    st.sampled_from(["not", "never", "commercial", "unless", "fee", "prohibited"]),
+)
 def test_one_word_put_in_anywhere_is_never_overlooked(text, place, word):
     """Wherever a restricting word lands, the text is no longer that licence."""
     words = text.split(" ")
@@ -92,23 +107,17 @@ def test_one_word_put_in_anywhere_is_never_overlooked(text, place, word):
     assert licences(" ".join(words)) == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from([BSD2, BSD3, ISC]), st.integers(0, 10**6))
 def test_a_text_cut_short_is_unknown(text, place):
     words = text.split()
     assert licences(" ".join(words[: place % len(words)])) == ()
 
 
-def test_templates_do_not_match_each_others_texts():
-    generator = random.Random(7)
-    for name, pattern in templates():
-        words = pattern.pattern.removeprefix(r"(?<!\S)")
-        assert words
-        assert name
+def test_longer_templates_come_before_the_texts_inside_them():
     order = [name for name, _ in templates()]
     assert order.index("X11") < order.index("MIT")
-    assert order.index("BSD-3-Clause") < order.index("BSD-2-Clause") < order.index("BSD-1-Clause")
-    assert generator.random() < 1
+    assert order.index("BSD-4-Clause") < order.index("BSD-2-Clause") < order.index("BSD-1-Clause")
 
 
 def test_long_texts_are_known_by_their_hash():

@@ -12,8 +12,8 @@ from data_policies.schema import Licences
 from tasks.governance.diff import diff
 from tasks.governance.erasure import erase
 from tasks.governance.ledger import read_ledger
-from tasks.governance.lineage import verify
 from tasks.governance.manifest import read_manifest
+from tasks.governance.verification import verify
 from tasks.home import Home
 from tests_support import corpus_lines, write_recipe
 

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.governance.ledger import LEDGER_SCHEMA, count_verdicts, read_ledger
-from tasks.governance.lineage import trace, verify
+from tasks.governance.lineage import trace
 from tasks.governance.manifest import leaf, merkle_root, read_manifest
 from tasks.governance.models import models_of
+from tasks.governance.verification import verify
 from tasks.home import Home
 from tests_support import corpus_lines
 

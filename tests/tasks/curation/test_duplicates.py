@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.curation import minhash
-from tasks.curation.duplicates import Similar, elect, election_order, find_pairs, jaccard, shingles, words
+from tasks.curation.duplicates import Similar, elect, election_order, find_pairs, jaccard, read_pairs, shingles, words
 from tasks.curation.minhash import bands_for
 from tasks.curation.records import Engine
 
@@ -370,6 +370,6 @@ def test_round_trip_and_progress(tmp_path):
     similar = find_pairs(table_of(texts), 0.8, progress=progress)
     assert sum(done) == len(texts)
     similar.write(tmp_path)
-    again = Similar.read(tmp_path)
+    again = read_pairs(tmp_path)
     assert again.classes.equals(similar.classes)
     assert again.pairs.equals(similar.pairs)

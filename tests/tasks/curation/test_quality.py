@@ -51,9 +51,9 @@ def test_ascii_agrees_with_the_definition(text):
 
 def test_an_english_text():
     measured = basic("The mill grinds.\nThe mill grinds.\n\n  x = a_b + 1 \n")
-    assert measured["words"] == 10  # The mill grinds (twice), x, =: none, ab, +: none, 1
+    assert measured["words"] == 9  # The mill grinds, twice; x, a_b, 1
     assert measured["duplicate_line_ratio"] == pytest.approx(1 / 3)
-    assert measured["symbol_ratio"] == pytest.approx(3 / 34)
+    assert measured["symbol_ratio"] == pytest.approx(3 / 35)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\0", "\u200b"])
@@ -65,8 +65,8 @@ def test_a_text_without_anything_visible_has_zeros(text):
     ("text", "words"),
     [
         ("人人生而自由，在尊严和权利上一律平等。", 8.5),
-        ("すべての人間は、生まれながらにして自由であり", 10.0),
-        ("มนุษย์ทั้งหลายเกิดมามีอิสระ", 4.2),
+        ("すべての人間は、生まれながらにして自由であり", 10.5),
+        ("มนุษย์ทั้งหลายเกิดมามีอิสระ", 4.0),
         ("모든 인간은 태어날 때부터 자유로우며", 5.0),
         ("सभी मनुष्यों को गौरव", 4.0),
         ("כל בני האדם נולדו", 4.0),

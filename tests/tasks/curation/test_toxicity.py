@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
@@ -92,10 +93,10 @@ def sentences(count, seed=0, longest=50):
 def test_one_window_scores_what_detoxify_predicts(folder, scorer, monkeypatch):
     texts = ["", " ", "You are foolish!", "ÜBER né \x00 \ufffd 漢字", *sentences(60)]
     predicted = detoxify(folder, monkeypatch).predict(texts)
-    exact = exact_scores(scorer, texts)
+    exact = expit(exact_logits(scorer, texts).astype(float))
     for column, label in enumerate(LABELS):
         np.testing.assert_allclose(exact[:, column], predicted[label], atol=1e-5)
-    np.testing.assert_array_equal(scorer.score_texts(texts), np.round(exact.astype(float), 4))
+    np.testing.assert_array_equal(scorer.score_texts(texts), np.round(exact, 4))
     assert np.ptp(exact, axis=0).min() > 0.02  # the comparison is of scores that differ
 
 
@@ -150,8 +151,8 @@ def test_classes_are_mapped_by_name_and_missing_ones_are_null(tmp_path, monkeypa
 # -- the same bits whatever the split -------------------------------------------------------------------------------
 
 
-def exact_scores(scorer, texts, workers=1):
-    """Unrounded, so that no difference hides behind the fourth decimal."""
+def exact_logits(scorer, texts, workers=1):
+    """Before sigmoid and rounding, so that no difference hides behind the fourth decimal."""
     out = np.full((len(texts), 6), -np.inf, np.float32)
     with toxicity._one_thread_each(workers) as pool:
         done = [
@@ -165,14 +166,14 @@ def exact_scores(scorer, texts, workers=1):
 def test_bits_do_not_depend_on_split_order_or_threads(which, request):
     scorer = request.getfixturevalue(which)
     texts = sorted(set(sentences(300, seed=5, longest=150)))
-    whole = exact_scores(scorer, texts, workers=1)
-    np.testing.assert_array_equal(exact_scores(scorer, texts, workers=4), whole)
+    whole = exact_logits(scorer, texts, workers=1)
+    np.testing.assert_array_equal(exact_logits(scorer, texts, workers=4), whole)
     order = np.random.default_rng(6).permutation(len(texts))
-    shuffled = exact_scores(scorer, [texts[row] for row in order], workers=2)
+    shuffled = exact_logits(scorer, [texts[row] for row in order], workers=2)
     np.testing.assert_array_equal(shuffled, whole[order])
     for size in (1, 7, 64):
         few = texts[: size * 5]
-        parts = [exact_scores(scorer, few[start : start + size]) for start in range(0, len(few), size)]
+        parts = [exact_logits(scorer, few[start : start + size]) for start in range(0, len(few), size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole[: len(few)])
 
 

@@ -37,6 +37,20 @@ FIGURES = [
 ]
 PREFECT = {"flow_run_id": "0b6c", "url": "http://127.0.0.1:4200/runs/flow-run/0b6c"}
 
+LOOK_UP = """
+import json, sys
+from pathlib import Path
+from tasks.home import Home
+from tasks.learning.track import Tracking
+
+home, run, corpus, recipe, figures = map(json.loads, sys.argv[1:])
+tracking, run = Tracking(Home.at(home)), Path(run)
+result = tracking.project_run(run, Path(corpus), recipe, {"metrics": figures}, {"flow_run_id": "another"})
+answers = [tracking.current("tiny"), tracking.model_versions_of(run.name)]
+assert not {"mlflow", "torch", "daft", "duckdb", "sqlalchemy"} & set(sys.modules)
+print(json.dumps([result, *answers]))
+"""
+
 
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory) -> Path:
@@ -47,6 +61,29 @@ def empty_store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def place(tmp_path_factory, empty_store) -> Home:
+    """One HOME for the module: MLflow checks a database's schema, slowly, once for each path."""
+    home = Home.at(tmp_path_factory.mktemp("place") / "home")
+    home.mlflow.mkdir(parents=True)
+    shutil.copyfile(empty_store, Store(home).database)
+    return home
+
+
+@pytest.fixture
+def home(place, empty_store) -> Home:
+    """That HOME, emptied. MLflow keeps connections open, so the database is emptied in place."""
+    for folder in (place.root / "corpora", place.runs, place.mlflow / "artifacts"):
+        shutil.rmtree(folder, ignore_errors=True)
+    restore(empty_store, Store(place).database)
+    return place
+
+
+def restore(source: Path, database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(source)) as empty, contextlib.closing(sqlite3.connect(database)) as target:
+        empty.backup(target)
+
+
+@pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "encoder"
     write_encoder(folder)
@@ -54,13 +91,10 @@ def encoder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def prepare(empty_store, encoder, texts):
-    """HOME folders with an empty store, a corpus and a finished run, as many as are asked for."""
+def prepare(encoder, texts):
+    """A corpus and a finished run on it, as many runs as are asked for."""
 
     def build(home: Home, run_id: str = "tiny-0123456789ab", steps: int = 30):
-        home.mlflow.mkdir(parents=True, exist_ok=True)
-        if not Store(home).database.exists():
-            shutil.copyfile(empty_store, Store(home).database)
         corpus = home.corpus("tiny") / "v1"
         made = write_corpus(home, texts[:10]) if not corpus.exists() else None
         run = write_run(home, made or prepared[home], run_id, steps, encoder=False)
@@ -185,7 +219,12 @@ def test_the_model_is_registered_with_the_way_back(home, prepare):
     result = project(home, run_folder, corpus)
     client = Store(home).client()
     version = client.get_model_version(result["model"], result["version"])
-    assert (version.name, version.version, version.run_id, version.status) == ("tiny", "1", result["run_id"], "READY")
+    assert (version.name, str(version.version), version.run_id, version.status) == (
+        "tiny",
+        "1",
+        result["run_id"],
+        "READY",
+    )
     run = the_run(home, result)
     tags = {key: value for key, value in run.data.tags.items() if key.startswith("gristmill.")}
     assert version.tags == tags
@@ -209,16 +248,9 @@ def test_projecting_again_adds_nothing(home, prepare):
 def test_a_projection_that_is_done_is_only_looked_up(home, prepare):
     run_folder, corpus = prepare(home)
     first = project(home, run_folder, corpus)
-    code = (
-        "import json, sys\nfrom pathlib import Path\nfrom tasks.home import Home\nfrom tasks.learning.track import Tracking\n"
-        "home, run, corpus, recipe, figures = map(json.loads, sys.argv[1:])\ntracking = Tracking(Home.at(home))\n"
-        "result = tracking.project_run(Path(run), Path(corpus), recipe, {'metrics': figures}, {'flow_run_id': 'another'})\n"
-        "answers = [tracking.current('tiny'), tracking.model_versions_of(Path(run).name)]\n"
-        "assert not {'mlflow', 'torch', 'daft', 'duckdb', 'sqlalchemy'} & set(sys.modules)\nprint(json.dumps([result, *answers]))"
-    )
     values = [json.dumps(value) for value in (str(home.root), str(run_folder), str(corpus), RECIPE, FIGURES)]
     out = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *values], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", "-c", LOOK_UP, *values], capture_output=True, text=True, check=True
     )
     assert json.loads(out.stdout) == [
         first | {"reused": True},
@@ -267,28 +299,29 @@ class Fragile:
         return call
 
 
-def test_a_kill_after_any_write_is_made_good_by_the_next_run(tmp_path, prepare, monkeypatch):
-    def attempt(home, fuse=None):
-        run_folder, corpus = prepared[home] if home in prepared else prepared.setdefault(home, prepare(home, steps=20))
-        fragile = Fragile(client(Store(home)), fuse)
+def test_a_kill_after_any_write_is_made_good_by_the_next_run(home, prepare, empty_store, monkeypatch):
+    run_folder, corpus = prepare(home, steps=20)
+    client = Store(home).client()
+
+    def attempt(fuse=None):
+        fragile = Fragile(client, fuse)
         monkeypatch.setattr(Store, "client", lambda store: fragile)
         project(home, run_folder, corpus)
         return fragile.writes
 
-    client, prepared = Store.client, {}
-    clean = Home.at(tmp_path / "clean")
-    writes = attempt(clean)
-    expected = contents(clean)
+    writes = attempt()
+    expected = contents(home)
     assert len(writes) >= 12
     assert {"create_run", "log_batch", "log_inputs", "log_model_artifacts", "create_model_version"} < set(writes)
-    for fuse in range(1, len(writes) + 1):
-        home = Home.at(tmp_path / f"killed-{fuse}")
+    for fuse, name in enumerate(writes, start=1):
+        restore(empty_store, Store(home).database)
+        shutil.rmtree(home.mlflow / "artifacts")
+        (run_folder / "mlflow.json").unlink()
         with pytest.raises(Killed):
-            attempt(home, fuse)
-        assert not (home.run("tiny-0123456789ab") / "mlflow.json").exists()
-        attempt(home)
-        found = contents(home)
-        assert found == expected, f"after a kill in {writes[fuse - 1]}"
+            attempt(fuse)
+        assert not (run_folder / "mlflow.json").exists()
+        attempt()
+        assert contents(home) == expected, f"after a kill in {name}"
 
 
 def test_training_that_went_on_adds_its_steps_only(home, prepare):
@@ -460,7 +493,8 @@ def test_a_store_that_the_user_names_is_used_and_stays_named(home, prepare, empt
     assert contents(home) == before
 
 
-def test_a_store_is_made_whole_quietly_and_once(home, capfd, caplog):
+def test_a_store_is_made_whole_quietly_and_once(tmp_path, capfd, caplog):
+    home = Home.at(tmp_path / "new")
     with caplog.at_level(logging.INFO):
         Store(home).client()
     assert [record.name for record in caplog.records if record.name.startswith(("mlflow", "alembic"))] == []
@@ -475,7 +509,8 @@ def test_a_store_is_made_whole_quietly_and_once(home, capfd, caplog):
     assert not list(home.mlflow.glob(".mlflow*.tmp"))
 
 
-def test_a_store_that_cannot_be_used_is_the_users_error(home, empty_store, monkeypatch, tmp_path):
+def test_a_store_that_cannot_be_used_is_the_users_error(empty_store, monkeypatch, tmp_path):
+    home = Home.at(tmp_path / "old")
     home.mlflow.mkdir(parents=True)
     shutil.copyfile(empty_store, Store(home).database)
     with contextlib.closing(sqlite3.connect(Store(home).database)) as connection, connection:
@@ -488,7 +523,8 @@ def test_a_store_that_cannot_be_used_is_the_users_error(home, empty_store, monke
         Store(home).client()
 
 
-def test_a_look_at_no_store_or_another_schema(home):
+def test_a_look_at_no_store_or_another_schema(tmp_path):
+    home = Home.at(tmp_path / "none")
     assert Store(home).look("SELECT 1") == []
     home.mlflow.mkdir(parents=True)
     sqlite3.connect(Store(home).database).close()

@@ -7,16 +7,21 @@ from hypothesis import strategies as st
 from data_policies.licences import DECLARED_LENGTH, DETAIL_LENGTH, FIELDS, PROBLEMS, Conclusion, conclude, tables_digest
 from data_policies.spdx import canonical
 
-MIT = (
-    'Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files\n'
-    '(the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify,\n'
-    "merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is\n"
-    "furnished to do so, subject to the following conditions:\n\nThe above copyright notice and this permission notice shall be included\n"
-    'in all copies or substantial portions of the Software.\n\nTHE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR\n'
-    "IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT.\n"
-    "IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF\n"
-    "CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.\n"
-)
+MIT = """Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without
+limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the
+Software, and to permit persons to whom the Software is furnished to do so, subject to the following
+conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions
+of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED
+TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL
+THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF
+CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER
+DEALINGS IN THE SOFTWARE.
+"""
 MIT_FILE = f"The MIT License (MIT)\n\nCopyright (c) 2020 Example Holder\n\n{MIT}"
 
 
@@ -42,9 +47,15 @@ def trove(name: str) -> tuple[str, str]:
         ([("name", "GPLv3"), trove("GNU General Public License v3 or later (GPLv3+)")], "GPL-3.0-or-later"),
         ([("name", "GPL"), ("url", "https://www.gnu.org/licenses/gpl-3.0.html")], "GPL-3.0-only"),
         ([("expression", "Apache-2.0 WITH LLVM-exception"), ("name", "Apache-2.0")], "Apache-2.0 WITH LLVM-exception"),
-        ([("name", "MIT"), trove("MIT License"), ("url", "https://opensource.org/licenses/MIT"), ("text", MIT_FILE)], "MIT"),
+        (
+            [("name", "MIT"), trove("MIT License"), ("url", "https://opensource.org/licenses/MIT"), ("text", MIT_FILE)],
+            "MIT",
+        ),
         ([("name", "MIT"), ("url", "https://example.org/LICENSE")], "MIT"),
-        ([("expression", "MIT OR Apache-2.0"), trove("MIT License"), trove("Apache Software License")], "MIT OR Apache-2.0"),
+        (
+            [("expression", "MIT OR Apache-2.0"), trove("MIT License"), trove("Apache Software License")],
+            "MIT OR Apache-2.0",
+        ),
         ([("expression", "MIT OR Apache-2.0"), ("name", "Dual License")], "MIT OR Apache-2.0"),
         ([("name", "Apache-2.0 or MIT"), ("expression", "MIT OR Apache-2.0")], "MIT OR Apache-2.0"),
         # conflicts
@@ -54,7 +65,10 @@ def trove(name: str) -> tuple[str, str]:
         ([("name", "MIT OR GPL-3.0-only"), ("expression", "GPL-3.0-only")], "!conflict"),
         ([("name", "MIT OR GPL-3.0-only"), ("name", "GPL-3.0-only")], "!conflict"),
         ([("name", "MIT"), ("expression", "MIT AND GPL-3.0-only")], "MIT AND GPL-3.0-only"),
-        ([("name", "GPLv3 or MIT"), trove("MIT License"), trove("GNU General Public License v3 (GPLv3)")], "GPL-3.0-only OR MIT"),
+        (
+            [("name", "GPLv3 or MIT"), trove("MIT License"), trove("GNU General Public License v3 (GPLv3)")],
+            "GPL-3.0-only OR MIT",
+        ),
         ([trove("MIT License"), trove("BSD License")], "!conflict"),
         ([trove("MIT License"), trove("ISC License (ISCL)")], "!conflict"),
         ([trove("Apache Software License"), trove("BSD License"), ("name", "Dual License")], "!conflict"),
@@ -72,18 +86,24 @@ def trove(name: str) -> tuple[str, str]:
         ([("expression", "MIT"), ("name", "My Own License")], "!unknown"),
         ([("name", "Dual License"), trove("MIT License")], "!unknown"),
         ([trove("MIT License"), ("text", MIT_FILE + "\nThe Software shall be used for Good, not Evil.\n")], "!unknown"),
-        ([("name", "MIT"), ("text", MIT_FILE + "\nNo commercial use, and it may not be used to train a model.\n")], "!unknown"),
+        (
+            [("name", "MIT"), ("text", MIT_FILE + "\nNo commercial use, and it may not be used to train a model.\n")],
+            "!unknown",
+        ),
         ([("name", "MIT"), ("text", MIT_FILE + "\nBundled: a font, see fonts/NOTICE.\n")], "MIT"),
         ([("name", "ISC"), ("text", MIT_FILE + "\nBundled: a font, see fonts/NOTICE.\n")], "!conflict"),
         # proprietary
-        ([("name", "LicenseRef-NVIDIA-Proprietary"), ("classifier", "License :: Other/Proprietary License")], "LicenseRef-NVIDIA-Proprietary"),
+        (
+            [("name", "LicenseRef-NVIDIA-Proprietary"), ("classifier", "License :: Other/Proprietary License")],
+            "LicenseRef-NVIDIA-Proprietary",
+        ),
         # vendored
         ([("vendored", "_vendor")], "!vendored"),
         ([("vendored", "_vendor"), ("name", "")], "!vendored"),
         ([("vendored", "_vendor"), ("expression", "MIT")], "MIT"),
         ([("vendored", "_vendor"), ("name", "My Own License")], "!unknown"),
     ],
-)  # fmt: skip
+)
 def test_evidence_is_weighed(fields, expected):
     assert outcome(*fields) == expected
     assert outcome(*reversed(fields)) == expected  # the order of the fields does not count
@@ -96,7 +116,9 @@ def test_an_unknown_field_is_a_bug_of_the_source():
 
 def test_detail_says_which_field_matched_what():
     found = conclude([("name", "Apache 2.0"), ("classifier", "License :: Other/Proprietary License")])
-    assert found.detail.startswith("name says Apache-2.0, classifier says LicenseRef-Proprietary; name: Apache-2.0 (apache 2.0)")
+    assert found.detail.startswith(
+        "name says Apache-2.0, classifier says LicenseRef-Proprietary; name: Apache-2.0 (apache 2.0)"
+    )
     assert conclude([("url", "http://creativecommons.org/licenses/by/2.0/it/")]).detail.endswith("port it")
 
 
@@ -111,19 +133,30 @@ def test_a_whole_text_is_declared_by_its_hash_and_never_quoted():
 
 def test_declared_takes_the_field_with_the_most_authority_and_no_address():
     assert conclude([trove("MIT License"), ("name", "mit"), ("expression", "MIT")]).declared == "MIT"
-    assert conclude([("classifier", "Topic :: Text"), trove("MIT License")]).declared == "License :: OSI Approved :: MIT License"
+    assert (
+        conclude([("classifier", "Topic :: Text"), trove("MIT License")]).declared
+        == "License :: OSI Approved :: MIT License"
+    )
     assert "jo@example.org" not in repr(conclude([("name", "MIT, ask jo@example.org")]))
 
 
 @pytest.mark.parametrize(
     ("licence", "expected"),
     [
-        ("CC0-1.0", ""), ("MIT-0", ""), ("Zlib", "notice"), ("MIT", "attribution,notice"), ("CC-BY-4.0", "attribution,notice"),
-        ("CC-BY-SA-3.0-DE", "attribution,notice,share-alike"), ("GPL-3.0-or-later", "attribution,notice,share-alike"),
-        ("ODbL-1.0", "attribution,notice,share-alike"), ("CC0-1.0 AND Zlib", "notice"), ("MIT OR GPL-2.0-only", "attribution,notice,share-alike"),
-        ("GPL-2.0-only WITH Classpath-exception-2.0", "attribution,notice,share-alike"), ("LicenseRef-Proprietary", ""),
+        ("CC0-1.0", ""),
+        ("MIT-0", ""),
+        ("Zlib", "notice"),
+        ("MIT", "attribution,notice"),
+        ("CC-BY-4.0", "attribution,notice"),
+        ("CC-BY-SA-3.0-DE", "attribution,notice,share-alike"),
+        ("GPL-3.0-or-later", "attribution,notice,share-alike"),
+        ("ODbL-1.0", "attribution,notice,share-alike"),
+        ("CC0-1.0 AND Zlib", "notice"),
+        ("MIT OR GPL-2.0-only", "attribution,notice,share-alike"),
+        ("GPL-2.0-only WITH Classpath-exception-2.0", "attribution,notice,share-alike"),
+        ("LicenseRef-Proprietary", ""),
     ],
-)  # fmt: skip
+)
 def test_obligations(licence, expected):
     assert conclude([("expression", licence)]) == Conclusion(licence, "", f"expression: {licence}", licence, expected)
 
@@ -135,7 +168,20 @@ def test_tables_digest_is_stable_within_a_version():
 
 VALUES = st.one_of(
     st.text(max_size=60),
-    st.sampled_from(["MIT", "BSD", "Apache-2.0 OR MIT", "GPL-2+ with Bison exception", "[mit, other]", "http://[::1", "cc by-nc", MIT_FILE, "((", "a or b, and c"]),
+    st.sampled_from(
+        [
+            "MIT",
+            "BSD",
+            "Apache-2.0 OR MIT",
+            "GPL-2+ with Bison exception",
+            "[mit, other]",
+            "http://[::1",
+            "cc by-nc",
+            MIT_FILE,
+            "((",
+            "a or b, and c",
+        ]
+    ),
 )
 
 
@@ -153,7 +199,10 @@ def test_whatever_the_evidence_the_conclusion_is_well_formed_and_closed(fields):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(["MIT", "cc-by-4.0", "Apache 2.0", "BSD 3-Clause", "CC0", "GPLv3"]), st.text(alphabet="abcdefghijklmnop -,", min_size=4, max_size=30))
+@given(
+    st.sampled_from(["MIT", "cc-by-4.0", "Apache 2.0", "BSD 3-Clause", "CC0", "GPLv3"]),
+    st.text(alphabet="abcdefghijklmnop -,", min_size=4, max_size=30),
+)
 def test_words_added_to_a_name_never_leave_it_concluded(name, words):
     """A name is read whole: with anything else beside it, it is not that licence by that name alone."""
     found = conclude([("name", f"{name} xq{words}")])

@@ -1,0 +1,275 @@
+"""A run's folder and its parts: run.json, metrics.jsonl, exposure.parquet, checkpoints/, encoder/, device and batches."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from ssl_models.checkpoint import publish, write_whole
+from ssl_models.config import Train, TrainSpec
+from ssl_models.encoders import build_encoder
+from ssl_models.objectives.mlm import MaskedLanguageObjective
+from ssl_models.packing import Batch, Packer
+from ssl_models.reader import Index, Reader
+from ssl_models.views.masking import Vocabulary
+
+PARENT = "GRISTMILL_PARENT"  # pid of the process that waits for the trainer; without it the trainer stops
+
+
+@dataclass(frozen=True)
+class Device:
+    torch: torch.device
+    bfloat16: bool
+    threads: int
+
+
+def choose_device(config: Train, folder: Path) -> Device:
+    """CUDA where there is one, else the CPU with a fixed number of threads and deterministic algorithms.
+
+    A resumed run keeps the threads and the precision that it started with: both are in its weights.
+    """
+    started = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
+    threads = config.threads or started.get("threads") or min(16, len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    if not cuda:
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    precision = config.precision
+    if precision == "auto":
+        native = torch.cuda.is_bf16_supported() if cuda else _cpu_multiplies_bfloat16()
+        precision = started.get("precision") or ("bfloat16" if native else "float32")
+    return Device(device, precision == "bfloat16", threads)
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return " avx512_bf16" in flags or " amx_bf16" in flags
+
+
+@contextlib.contextmanager
+def locked(path: Path, seconds: float = 30.0) -> Iterator[None]:
+    """Hold an advisory lock; ValueError when another trainer keeps it for so long. The system frees it on any death."""
+    with open(path, "w") as file:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ValueError(f"{path.parent}: another trainer is at work on this run") from None
+                time.sleep(0.1)
+        yield
+
+
+class Run:
+    """What a spec names, opened: corpus, tokenizer, packer, objective; and where its results go."""
+
+    def __init__(self, spec: TrainSpec) -> None:
+        self.spec, self.folder = spec, Path(spec.folder)
+        self.checkpoints, self.metrics = self.folder / "checkpoints", self.folder / "metrics.jsonl"
+        self.index = Index(Path(spec.corpus.folder), "train")
+        self.tokenizer = Tokenizer.from_file(str(Path(spec.tokenizer_folder) / "tokenizer.json"))
+        self.special, self.vocabulary = special_ids(Path(spec.tokenizer_folder), self.tokenizer)
+        self.objective = MaskedLanguageObjective(spec.objective, self.vocabulary, spec.train.seed)
+        self.packer = Packer(
+            Reader(self.index, spec.train.seed),
+            self.tokenize,
+            rows=spec.train.batch,
+            length=spec.train.sequence_length,
+            cls=self.special["cls"],
+            sep=self.special["sep"],
+            pad=self.special["pad"],
+        )
+        self._state = self.packer.state()
+        self._parent = int(os.environ.get(PARENT, 0))
+
+    def tokenize(self, texts: list[str]) -> list[np.ndarray]:
+        encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(one.ids, np.int32) for one in encoded]
+
+    def build_model(self) -> nn.Module:
+        return build_encoder(
+            self.spec.encoder,
+            vocabulary=self.tokenizer.get_vocab_size(),
+            special=self.special,
+            seed=self.spec.train.seed,
+        )
+
+    @contextlib.contextmanager
+    def batches(self, device: Device) -> Iterator[Iterator[tuple[Batch, Any]]]:
+        """Batches with their views on the device: made beside the GPU's work, or in turn with the CPU's."""
+        made = self._make()
+        if device.torch.type == "cpu":
+            yield self._remember(made)
+            return
+        ready: queue.Queue = queue.Queue(maxsize=4)
+        done = threading.Event()
+
+        def fill() -> None:
+            try:
+                for item in made:
+                    while not done.is_set():
+                        with contextlib.suppress(queue.Full):
+                            ready.put(item, timeout=0.2)
+                            break
+                    if done.is_set():
+                        return
+            except Exception as error:  # noqa: BLE001 - it is raised again where the batch is wanted
+                ready.put(error)
+
+        def take() -> Iterator[Any]:
+            while True:
+                item = ready.get()
+                if isinstance(item, Exception):
+                    raise item
+                batch, view, state = item
+                yield batch, view.to(device.torch), state
+
+        thread = threading.Thread(target=fill, daemon=True)
+        thread.start()
+        try:
+            yield self._remember(take())
+        finally:
+            done.set()
+            thread.join()
+
+    def _make(self) -> Iterator[tuple[Batch, Any, dict[str, list[int]]]]:
+        for batch in self.packer:
+            yield batch, self.objective.view(batch), self.packer.state()
+
+    def _remember(self, made: Iterator[tuple[Batch, Any, dict[str, list[int]]]]) -> Iterator[tuple[Batch, Any]]:
+        for batch, view, state in made:
+            self._state = state  # of the packer as it stood after this batch, however far ahead it is now
+            yield batch, view
+
+    def packer_state(self) -> dict[str, list[int]]:
+        return self._state
+
+    def orphaned(self) -> bool:
+        """Whether the process that started this one to wait for it is gone."""
+        return bool(self._parent) and os.getppid() != self._parent
+
+    def cut_metrics(self, step: int) -> None:
+        """Keep the lines up to `step`, and no torn one."""
+        lines = []
+        if self.metrics.is_file():
+            for line in self.metrics.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                    break
+                lines.append(line)
+        write_whole(self.metrics, b"".join(lines))
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        with open(self.metrics, "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def write_exposure(self, reads: list[int]) -> None:
+        """record_id and first_step of every document read, sorted by record_id; a document is exposed when it is read."""
+        read = min(reads[-1] if reads else 0, len(self.index))
+        order = self.index.order(self.spec.train.seed, 0)[:read]
+        first = np.searchsorted(np.array(reads, np.int64), np.arange(read), side="right") + 1
+        by_key = np.argsort(order, kind="stable")
+        keys = pa.array([self.index.keys[i] for i in order[by_key]], pa.string())
+        table = pa.Table.from_arrays([keys, pa.array(first[by_key], pa.int64())], names=["record_id", "first_step"])
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", store_schema=False)
+        write_whole(self.folder / "exposure.parquet", sink.getvalue().to_pybytes())
+
+    def export(self, model: nn.Module) -> None:
+        """encoder/: weights, config and tokenizer as `transformers` opens them."""
+        temporary = self.folder / ".encoder.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        model.to("cpu").save_pretrained(temporary)  # type: ignore[operator]
+        for path in sorted(Path(self.spec.tokenizer_folder).iterdir()):
+            if (
+                path.is_file()
+                and path.name not in ("stage.json", "config.json")
+                and path.suffix in (".json", ".txt", ".jinja")
+            ):
+                shutil.copyfile(path, temporary / path.name)
+        publish(temporary, self.folder / "encoder")
+
+    def write_record(
+        self, device: Device, status: str, tokens: int = 0, seconds: float = 0.0, reads: list[int] | None = None
+    ) -> None:
+        """run.json. `result` is there once the run is finished."""
+        import transformers
+
+        spec = self.spec
+        record: dict[str, Any] = {
+            "run_id": spec.run_id,
+            "recipe": spec.recipe,
+            "recipe_sha256": spec.recipe_sha256,
+            "corpus": {"name": spec.corpus.name, "version": spec.corpus.version, "root": spec.corpus.root},
+            "seed": spec.train.seed,
+            "spec_sha256": spec.digest(),
+            "device": device.torch.type,
+            "precision": "bfloat16" if device.bfloat16 else "float32",
+            "threads": device.threads,
+            "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "numpy": np.__version__},
+            "status": status,
+        }
+        if status == "finished":
+            assert reads is not None
+            record["result"] = self._result(tokens, seconds, reads)
+        write_whole(self.folder / "run.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+    def _result(self, tokens: int, seconds: float, reads: list[int]) -> dict[str, Any]:
+        lines = [json.loads(line) for line in self.metrics.read_text().splitlines()]
+        weights = (self.folder / "encoder" / "model.safetensors").read_bytes()
+        return {
+            "steps": lines[-1]["step"],
+            "loss": lines[-1]["loss"],
+            "first_loss": lines[0]["loss"],
+            "last_loss": lines[-1]["loss"],
+            "tokens": tokens,
+            "tokens_per_second": round(tokens / seconds, 1),
+            "seconds": round(seconds, 3),
+            "documents_read": reads[-1],
+            "documents": min(reads[-1], len(self.index)),
+            "epochs": round(reads[-1] / len(self.index), 4),
+            "checkpoint_sha256": hashlib.sha256(weights).hexdigest(),
+        }
+
+
+def special_ids(folder: Path, tokenizer: Tokenizer) -> tuple[dict[str, int], Vocabulary]:
+    """Ids of pad, unk, cls, sep, mask, and which of all ids are special. ValueError when one is missing."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    found = {}
+    for name in ("pad", "unk", "cls", "sep", "mask"):
+        token = config.get(f"{name}_token")
+        token = token["content"] if isinstance(token, dict) else token
+        number = tokenizer.token_to_id(token) if token else None
+        if number is None:
+            raise ValueError(f"{folder}: the tokenizer has no {name}_token")
+        found[name] = number
+    special = np.zeros(tokenizer.get_vocab_size(), bool)
+    special[list(found.values())] = True
+    for number, token in tokenizer.get_added_tokens_decoder().items():
+        special[number] |= token.special
+    return found, Vocabulary(found["mask"], special)

@@ -1,0 +1,92 @@
+"""Licences: conclude once per distinct evidence, then join the conclusions to the records."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Any
+
+import pyarrow as pa
+
+from data_policies.licences import DETECTOR_VERSION, conclude, tables_digest
+from tasks.curation.records import Engine
+
+#: The scorer's columns. Evidence: which field matched what, never a licence's whole text.
+SCORES = pa.schema(
+    [
+        ("licence", pa.string()),
+        ("licence_problem", pa.string()),
+        ("licence_detail", pa.string()),
+        ("licence_declared", pa.string()),
+        ("obligations", pa.string()),
+    ]
+)
+
+
+class Licences:
+    """Declared and concluded licence, evidence and obligations of each distinct set of evidence."""
+
+    name = "licences"
+    VERSION = 1
+    inputs = ("fields",)
+    schema = SCORES
+
+    def config(self) -> dict[str, Any]:
+        """The detector's version, the digest of its tables, and the SPDX list that came with license-expression."""
+        from importlib.metadata import version
+
+        return {
+            "detector": DETECTOR_VERSION,
+            "tables": tables_digest(),
+            "license-expression": version("license-expression"),
+        }
+
+    def score(self, evidence: pa.Table) -> pa.Table:
+        """evidence_id, SCORES and ``error`` for each row of an evidence table (EVIDENCE_SCHEMA), in its order.
+
+        A row that raises gets nulls and its exception's class name; the others are not harmed.
+        """
+        rows = [_conclude(fields) for fields in evidence["fields"].to_pylist()]
+        columns = [evidence["evidence_id"].combine_chunks().cast(pa.string())]
+        columns += [pa.array([row[index] for row in rows], pa.string()) for index in range(len(SCORES) + 1)]
+        return pa.Table.from_arrays(columns, names=["evidence_id", *SCORES.names, "error"])
+
+
+def _conclude(fields: list[dict[str, str]] | None) -> tuple[str | None, ...]:
+    """The values of SCORES and the error for one row's fields."""
+    try:
+        pairs = [(pair["field"], pair["value"]) for pair in fields or [] if pair["value"] is not None]
+        return (*astuple(conclude(pairs)), "")
+    except Exception as error:  # noqa: BLE001 - whatever evidence breaks on, its records are quarantined and no others
+        return (*(None for _ in SCORES), type(error).__name__)
+
+
+def conclude_all(records: pa.Table, evidence: pa.Table, engine: Engine = Engine()) -> pa.Table:
+    """record_id, SCORES and ``error`` for each record (RECORD_SCHEMA), sorted by record_id.
+
+    A record without evidence is ``missing``; one whose evidence_id is in no row of `evidence` gets the error KeyError.
+    RuntimeError when the engine returns other rows than it was given, or two evidence rows share an id.
+    """
+    import daft
+
+    from tasks.engine import require_same_rows, start
+
+    start(engine.ray_address)
+    names = ["record_id", *SCORES.names, "error"]
+    schema = pa.schema([(name, pa.string()) for name in names])
+    if len(records) == 0:
+        return schema.empty_table()
+    scorer = Licences()
+    none = pa.table({"evidence_id": [""], "fields": pa.array([[]], evidence.schema.field("fields").type)})
+    given = evidence.select(["evidence_id", "fields"]).cast(
+        pa.schema([none.schema.field(0), evidence.schema.field("fields")])
+    )
+    if "" not in given["evidence_id"].to_pylist():
+        given = pa.concat_tables([given, none.cast(given.schema)])
+    scored = scorer.score(given)
+    ids = records["evidence_id"].combine_chunks().cast(pa.string()).fill_null("")
+    left = pa.table({"record_id": records["record_id"].combine_chunks().cast(pa.string()), "evidence_id": ids})
+    joined = daft.from_arrow(left).join(daft.from_arrow(scored), on="evidence_id", how="left").to_arrow()
+    result = joined.select(names).cast(schema).sort_by("record_id").combine_chunks()
+    require_same_rows(left, result, scorer.name)
+    error = result["error"].combine_chunks().fill_null("KeyError")
+    return result.set_column(len(names) - 1, "error", error)

@@ -1,0 +1,169 @@
+"""What makes a candidate a bank account, a payment card, a telephone number or a secret: check digits, registries,
+context. Each function returns the exact place and a canonical value (digits only, E.164 for telephone), or None.
+"""
+
+from __future__ import annotations
+
+import regex
+
+from tasks.curation.pii_network import Found, before
+
+# ---- money -----------------------------------------------------------------------------------------------------------
+
+#: Length of an IBAN by country (SWIFT IBAN registry).
+IBAN_LENGTHS = {
+    code: int(length)
+    for length, codes in {
+        "15": "NO", "16": "BE", "18": "DK FI FO GL NL SD", "19": "MK SI", "20": "AT BA EE KZ LT LU MN XK",
+        "21": "CH CR HR LI LV", "22": "BG BH DE GB GE IE ME RS VA", "23": "AE GI IL IQ OM SO TL",
+        "24": "AD CZ ES MD PK RO SA SE SK TN VG", "25": "LY PT ST", "26": "IS TR", "27": "BI DJ FR GR IT MC MR SM",
+        "28": "AL AZ BY CY DO GT HN HU LB NI PL SV", "29": "BR EG PS QA UA", "30": "JO KW MU YE", "31": "MT SC",
+        "32": "LC", "33": "RU",
+    }.items()
+    for code in codes.split()
+}  # fmt: skip
+
+
+def confirm_iban(match: regex.Match, reserved: bool) -> Found | None:
+    """The country's own length and the check digits of ISO 13616 (mod 97 = 1)."""
+    length = IBAN_LENGTHS.get(match[0][:2].upper())
+    if length is None:
+        return None
+    places = [i for i, sign in enumerate(match[0]) if sign.isalnum()]
+    if len(places) < length:
+        return None
+    end = places[length - 1] + 1
+    follower = match.string[match.start() + end : match.start() + end + 1]
+    raw = match[0][:end]
+    value = "".join(sign for sign in raw if sign.isalnum()).upper()
+    # Lower-case letters in a solid string are rather a hash; mixed case is no IBAN.
+    if (follower.isascii() and follower.isalnum()) or (raw.upper() != raw and raw.lower() != raw):
+        return None
+    if int("".join(str(int(sign, 36)) for sign in value[4:] + value[:4])) % 97 != 1:
+        return None
+    return Found(match.start(), match.start() + end, value)
+
+
+_CARDS = tuple(  # (first digits from, to, lengths): ISO/IEC 7812 issuer ranges
+    (low, high, tuple(lengths))
+    for low, high, lengths in (
+        ("4", "4", (13, 16, 19)), ("51", "55", (16,)), ("2221", "2720", (16,)), ("34", "34", (15,)),
+        ("37", "37", (15,)),
+        ("6011", "6011", (16, 19)), ("644", "659", (16, 19)), ("3528", "3589", (16, 19)), ("36", "36", (14, 16)),
+        ("38", "39", (14, 16)), ("300", "305", (14, 16)), ("62", "62", (16, 17, 18, 19)), ("2200", "2204", (16,)),
+        ("50", "50", (12, 13, 16, 18, 19)), ("56", "58", (12, 13, 16, 18, 19)), ("67", "67", (12, 13, 16, 18, 19)),
+    )
+)  # fmt: skip
+_CARD_WORD = regex.compile(
+    r"(?<!<)(?:card|visa|master|amex|maestro|credit|debit|payment|\bcc\b|\bpan\b)", regex.IGNORECASE
+)
+
+
+def luhn(digits: str) -> bool:
+    """The check digit of ISO/IEC 7812-1, annex B."""
+    doubled = (int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits)))
+    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
+
+
+def confirm_card(match: regex.Match, reserved: bool) -> Found | None:
+    """An issuer's prefix and length, and the Luhn digit; the candidate has a card's grouping or none.
+
+    The rare forms (12 to 14 digits, Maestro) have many numbers beside them: they need a word such as card or visa.
+    """
+    digits = regex.sub(r"\D", "", match[0])
+    brands = [entry for entry in _CARDS if len(digits) in entry[2] and entry[0] <= digits[: len(entry[0])] <= entry[1]]
+    if not brands or not luhn(digits) or len(set(digits)) == 1:
+        return None
+    rare = len(digits) < 15 or brands[0][0] in ("50", "56", "67") or "." in match[0]
+    if rare and not _CARD_WORD.search(before(match, 60)):
+        return None
+    return Found(match.start(), match.end(), digits)
+
+
+# ---- telephone -------------------------------------------------------------------------------------------------------
+
+#: Where a number with a caption but without a country code may be from, most speakers first.
+REGIONS = (
+    "US", "IN", "CN", "BR", "GB", "DE", "FR", "IT", "ES", "MX", "JP", "KR", "RU", "UA", "PL", "NL", "BE", "CH", "AT",
+    "PT", "SE", "NO", "DK", "FI", "CZ", "IE", "AU", "NZ", "ZA", "TR", "IL", "GR", "RO", "HU", "AR", "CO", "ID", "NG",
+    "PK", "PH",
+)  # fmt: skip
+_NO_PHONE = regex.compile(r"\d{4}-\d\d?-\d\d?|\d+\.\d+")  # a date, a decimal
+_DIRECT = regex.compile(r"[\s.:#=(]*(?:(?:no|nr|number|is|me at|us at|at)[\s.:#=(]*)?", regex.IGNORECASE)
+_GROUP_END = regex.compile(r"\d(?=[^\d]|$)")
+
+
+def _parse(text: str, region: str | None):
+    import phonenumbers
+
+    try:
+        return phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def confirm_phone(match: regex.Match, reserved: bool) -> Found | None:
+    """A telephone number by `phonenumbers` (libphonenumber's plans), or in unmistakable form.
+
+    With a country code: valid, or of possible length and in groups. In North American form (3-3-4 with signs between):
+    as it stands, since numbers in examples (555) are not valid. Else only behind a caption (tel, fax, call ...) and
+    valid in one of `REGIONS`; solid digits only right behind it.
+    """
+    named = match.groupdict()
+    if named.get("nanp"):
+        digits = "".join(sign for sign in named["nanp"] if sign.isdigit())
+        return Found(match.start(), match.end(), f"+1{digits[-10:]}")
+    if named.get("labelled"):
+        return _confirm_labelled(match)
+    return _confirm_international(match)
+
+
+def _confirm_international(match: regex.Match) -> Found | None:
+    import phonenumbers
+
+    text = match[0]
+    plus = text.startswith("+")
+    groups = [group for group in regex.split(r"\D+", text) if group]
+    if not plus and len(groups) < 3:  # 00 and solid digits is any number
+        return None
+    # The longest run of whole groups that is a number: "+49 30 901820 3 people".
+    for end in sorted((cut.end() for cut in _GROUP_END.finditer(text)), reverse=True):
+        number = _parse("+" + text[:end].lstrip("+0 "), None)
+        if number and phonenumbers.is_valid_number(number):
+            return Found(match.start(), match.start() + end, phonenumbers.format_number(number, 0))
+    number = _parse("+" + text.lstrip("+0 "), None)
+    grouped = plus and len(groups) >= 3 and all(len(group) >= 2 for group in groups[1:])
+    if number and grouped and phonenumbers.is_possible_number(number):
+        return Found(match.start(), match.end(), phonenumbers.format_number(number, 0))
+    return None
+
+
+def _confirm_labelled(match: regex.Match) -> Found | None:
+    import phonenumbers
+
+    start = match.start("labelled")
+    text = match["labelled"]
+    for end in sorted((cut.end() for cut in _GROUP_END.finditer(text)), reverse=True):
+        piece = text[:end]
+        digits = "".join(sign for sign in piece if sign.isdigit())
+        groups = [group for group in regex.split(r"\D+", piece) if group]
+        if not 7 <= len(digits) <= 15 or _NO_PHONE.fullmatch(piece):
+            continue
+        if len(groups) == 1 and not (len(digits) >= 9 and _DIRECT.fullmatch(match["filler"])):
+            continue
+        for region in REGIONS:
+            number = _parse(piece, region)
+            if number and phonenumbers.is_valid_number(number):
+                return Found(start, start + end, phonenumbers.format_number(number, 0))
+    return None
+
+
+# ---- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def confirm_secret(match: regex.Match, reserved: bool) -> Found | None:
+    """A format that nothing else has, and a body that is no placeholder (``hf_xxxxxxxx``)."""
+    body = match[0].rstrip()
+    if not body.startswith("-----") and len(set(body[-16:])) < 5:
+        return None
+    return Found(match.start(), match.start() + len(body), body)

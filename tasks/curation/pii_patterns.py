@@ -1,0 +1,200 @@
+"""Which personal data is looked for: one `Pattern` a kind, each a cheap prefilter, a candidate and a confirmation.
+
+The prefilter is a Hyperscan expression over the UTF-8 bytes and must match every text that holds a finding (a
+superset); the candidate is a `regex` over the text; the confirmation, in `pii_network` and `pii_numbers`, checks
+checksum, registry or context.
+
+To add a type: a confirmation there, a line in `PATTERNS` here, and a new `Pii.VERSION`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import regex
+
+from tasks.curation.pii_network import (
+    Found,
+    confirm_credentials,
+    confirm_email,
+    confirm_ip,
+    confirm_obfuscated_email,
+)
+from tasks.curation.pii_numbers import confirm_card, confirm_iban, confirm_phone, confirm_secret
+
+Confirm = Callable[[regex.Match, bool], Found | None]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One way to write one type. The order in `PATTERNS` is the priority among overlapping ones: specific first."""
+
+    type: str
+    prefilter: str
+    candidate: regex.Pattern
+    confirm: Confirm
+
+
+# Letters of the alphabets that put blanks between words: a Chinese text may run into an address without one.
+_W = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Nd}\p{M}]"
+_LOCAL = rf"(?:{_W}|[_+%\-'.!#$&*/=?^`{{|}}~])"
+_LABEL = rf"{_W}(?:(?:{_W}|-)*{_W})?"
+_DOMAIN = rf"(?:{_LABEL}\.)+(?:[\p{{Latin}}\p{{Greek}}\p{{Cyrillic}}]{{2,}}|(?i:xn--[a-z0-9-]+))"
+
+# Spelled-out addresses. "at" needs brackets, or a spelled-out dot behind it; "look at example.com" is no address.
+_AT = r"[ \t]*(?:\[[ \t]*(?i:at)[ \t]*\]|\([ \t]*(?i:at)[ \t]*\)|\{[ \t]*(?i:at)[ \t]*\}|<[ \t]*(?i:at)[ \t]*>)[ \t]*"
+_AT_PLAIN = r"[ \t]+(?i:at)[ \t]+"
+_DOT = (
+    r"[ \t]*(?:\[[ \t]*(?i:dot)[ \t]*\]|\([ \t]*(?i:dot)[ \t]*\)|\{[ \t]*(?i:dot)[ \t]*\}|<[ \t]*(?i:dot)[ \t]*>)[ \t]*"
+)
+_DOT_PLAIN = r"[ \t]+(?i:dot)[ \t]+"
+_ANY_DOT = rf"(?:\.|{_DOT}|{_DOT_PLAIN})"
+_NAME = rf"{_W}(?:{_W}|[_+\-])*"
+
+_SECRETS = (
+    r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])",  # Amazon access key id
+    r"gh[pousr]_[A-Za-z0-9]{36,255}",  # GitHub tokens
+    r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}",
+    r"gl(?:pat|dt|rt|cbt)-[A-Za-z0-9_\-]{20,64}",  # GitLab tokens
+    r"xox[abeoprs]-(?:[0-9A-Za-z]+-)*[0-9A-Za-z]{10,250}",  # Slack tokens
+    r"https://hooks\.slack\.com/services/T[A-Za-z0-9]+/B[A-Za-z0-9]+/[A-Za-z0-9]{16,}",
+    r"AIza[A-Za-z0-9_\-]{35}(?![A-Za-z0-9_\-])",  # Google API key
+    r"[rs]k_live_[0-9A-Za-z]{16,255}",  # Stripe
+    r"sk-ant-[A-Za-z0-9_\-]{32,255}",  # Anthropic
+    r"sk-(?:proj-|svcacct-)?[A-Za-z0-9_\-]{16,200}T3BlbkFJ[A-Za-z0-9_\-]{16,200}",  # OpenAI
+    r"hf_[A-Za-z]{34}(?![A-Za-z0-9])",  # Hugging Face
+    r"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
+    r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_\-]{50,255}",
+    r"SG\.[A-Za-z0-9_\-]{22}\.[A-Za-z0-9_\-]{43}",  # SendGrid
+    r"eyJ[A-Za-z0-9_\-]{10,}\.eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{16,}",  # JSON web token
+)
+_KEY_BLOCK = (
+    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:[^-]*(?:-(?!----END )[^-]*)*+-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s]*+)"
+)
+_SECRET_HINT = (
+    "AKIA|ASIA|ABIA|ACCA|gh[pousr]_|github_pat_|gl(?:pat|dt|rt|cbt)-|xox[abeoprs]-|hooks[.]slack[.]com|AIza|"
+    "[rs]k_live_|sk-[A-Za-z0-9_-]{16}|hf_[A-Za-z]{20}|npm_[A-Za-z0-9]{20}|pypi-AgEI|SG[.][A-Za-z0-9_-]{22}|"
+    "eyJ[A-Za-z0-9_-]{10}|PRIVATE KEY"
+)
+
+_CAPTIONS = (
+    "phone", "tel", "tél", "tele", "telephone", "téléphone", "telefon", "telephon", "telefone", "telefono",
+    "teléfono", "tlf", "mobile", "mobil", "móvil", "movil", "portable", "cell", "cellphone", "cellular", "fax",
+    "handy", "whatsapp", "hotline", "dial", "call", "sms", "тел", "телефон",
+)  # fmt: skip
+_CAPTIONS_UNSPACED = ("电话", "電話", "手机", "전화")  # a letter may follow: 电话号码
+# "<PHONE>" is our own placeholder, not a caption.
+_PHONE_CAPTION = (
+    rf"(?<!<)(?:(?<!\p{{L}})(?i:{'|'.join(sorted(_CAPTIONS, key=len, reverse=True))})(?!\p{{L}})"
+    rf"|{'|'.join(_CAPTIONS_UNSPACED)})"
+)
+
+
+def _any_case(word: str) -> str:
+    """A word as a Hyperscan expression over bytes, in both cases."""
+    cases = ({sign.lower(), sign.upper()} for sign in word)
+    return "".join(
+        "(?:" + "|".join("".join(rf"\x{byte:02x}" for byte in sign.encode()) for sign in sorted(both)) + ")"
+        for both in cases
+    )
+
+
+_CAPTION_HINT = "|".join(_any_case(word) for word in [*_CAPTIONS, *_CAPTIONS_UNSPACED])
+_GROUPS = r"\(?\d[\d()]*+(?:[ .\-/–]{1,2}\(?\d[\d()]*+){0,6}"
+
+PATTERNS: tuple[Pattern, ...] = (
+    Pattern(
+        "secret",
+        _SECRET_HINT,
+        regex.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_SECRETS)})|{_KEY_BLOCK}"),
+        confirm_secret,
+    ),
+    Pattern(
+        "credentials_url",
+        r"://[^\s/@<>]*:[^\s/@<>]*@",
+        regex.compile(
+            r"(?<![A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]{1,30}://(?P<user>[^\s/:@<>\"'`]*+):(?P<password>[^\s/@<>\"'`]++)@"
+            r"(?P<host>[^\s/@<>\"'`?#,;()]+)"
+        ),
+        confirm_credentials,
+    ),
+    Pattern(
+        "iban",
+        r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",
+        regex.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]){11,30}+"),
+        confirm_iban,
+    ),
+    Pattern(
+        "card",
+        r"[0-9]{4}[ .-]?[0-9]{4,6}[ .-]?[0-9]{4}|[0-9]{6}[ .-][0-9]{10}",
+        regex.compile(
+            r"(?<![\w.+/\-])(?:\d{12,19}"
+            r"|\d{4}(?P<sep>[ .\-])(?:\d{4}(?P=sep)\d{4}(?:(?P=sep)\d{4}(?:(?P=sep)\d{3})?|(?P=sep)\d)?"
+            r"|\d{6}(?P=sep)\d{4,5})|\d{6}[ \-]\d{10,13})(?![\w%])(?![.,\-]\d)"
+        ),
+        confirm_card,
+    ),
+    Pattern(
+        "email",
+        r"[0-9A-Za-z_%+'.!#$&*/=?^`{|}~\x80-\xff-]@[0-9A-Za-z\x80-\xff][0-9A-Za-z.\x80-\xff-]*[.][A-Za-z\x80-\xff]",
+        regex.compile(rf"(?<!{_LOCAL})(?P<local>{_LOCAL}++)@(?P<domain>{_DOMAIN})(?!{_W}|-|_)"),
+        confirm_email,
+    ),
+    Pattern(
+        "email",
+        r"(?i)[\[({<]\s?at\s?[\])}>]|\sat\s[^\x00-\x20]{1,200}\sdot\s",
+        regex.compile(
+            rf"(?<!{_LOCAL})(?P<local>{_NAME}(?:(?:{_ANY_DOT}){_NAME}){{0,3}})"
+            rf"(?:{_AT}(?P<domain>{_NAME}(?:{_ANY_DOT}{_NAME}){{1,4}})"
+            rf"|{_AT_PLAIN}(?P<domain>{_NAME}(?:(?:{_DOT}|{_DOT_PLAIN}){_NAME}){{1,4}}))"
+        ),
+        confirm_obfuscated_email,
+    ),
+    Pattern(
+        "ip",
+        r"[0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}",
+        regex.compile(r"(?<![\w.\-])\d{1,3}(?:\.\d{1,3}){3}(?![\w])(?![.\-+]\w)"),
+        confirm_ip,
+    ),
+    Pattern(
+        "ip",
+        r"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]",
+        regex.compile(r"(?<![\w:.])[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]*+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?!\w)(?!:\w)"),
+        confirm_ip,
+    ),
+    Pattern(
+        "phone",
+        r"(?:[+]|00)[ (]{0,2}[0-9][0-9 ()./\xe2\x80\x93-]{6}",
+        regex.compile(r"(?<![\w+.\-/])(?:\+ ?|00 ?)\(?[1-9](?:[ .\-()/–]{0,2}\d){6,16}(?!\w)(?![.,]\d)"),
+        confirm_phone,
+    ),
+    Pattern(
+        "phone",
+        r"[2-9][0-9]{2}[)]?[-. ]?[0-9]{3}[-. ][0-9]{4}",
+        regex.compile(
+            r"(?<![\w.+\-/$])(?P<nanp>(?:1[\-. ])?"
+            r"(?:\([2-9]\d{2}\)[ \-]?\d{3}[\-. ]|[2-9]\d{2}(?P<sep>[\-.])\d{3}(?P=sep))"
+            r"\d{4})(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w%])(?![.\-,]\d)"
+        ),
+        confirm_phone,
+    ),
+    Pattern(
+        "phone",
+        rf"(?:{_CAPTION_HINT})[^0-9]{{0,60}}[0-9(][0-9 ()./\xe2\x80\x93-]{{6}}",
+        regex.compile(
+            rf"{_PHONE_CAPTION}(?P<filler>[^\d\n+]{{0,24}}?\n?[^\d\n+]{{0,8}}?)(?P<labelled>(?<![\w.]){_GROUPS})(?!\w)(?![.,]\d)"
+        ),
+        confirm_phone,
+    ),
+)
+
+
+def digest() -> str:
+    """Hex SHA-256 of every pattern: a changed expression is a changed scorer."""
+    lines = (
+        f"{p.type}\0{p.prefilter}\0{p.candidate.pattern}\0{p.candidate.flags}\0{p.confirm.__name__}" for p in PATTERNS
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,196 @@
+"""WebDataset shards and their indexes. A sample's shard is a function of its record_id alone (contract 4).
+
+So removing a document rewrites one shard and leaves the bytes of every other as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import daft
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.curation.records import Engine
+from tasks.engine import require_same_rows, start
+from tasks.governance.manifest import ShardRef
+from tasks.stages import sha256_file
+
+VERSION = 1
+
+TARGET_BYTES = 8 * 2**20
+BLOCK = 512  # of a tar: one block of header a member, its data padded to blocks
+MTIME = 315_532_800  # 1980-01-01, the earliest time that zip tools and reproducible builds agree on
+OWNER = "gristmill"
+
+#: The JSON member's keys, in this order: all strings, "" when absent.
+JSON_KEYS = ("id", "source", "uri", "licence", "licence_declared", "obligations", "language", "label", "group")
+
+SAMPLE_SCHEMA = pa.schema(
+    [("record_id", pa.string()), ("split", pa.string()), ("text", pa.large_string())]
+    + [(key, pa.string()) for key in JSON_KEYS]
+)
+PLACE_SCHEMA = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("split", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("sample_sha256", pa.string()),
+    ]
+)
+#: ``index/NAME.idx``, an Arrow IPC file sorted by key: where a sample's tar entries are, and the bytes of each member.
+INDEX_SCHEMA = pa.schema(
+    [("key", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("sha256", pa.string())]
+    + [(f"{member}.{what}", pa.int64()) for member in ("txt", "json") for what in ("offset", "length")]
+)
+
+_progress: list[Callable[[int], None]] = []  # global: Daft pickles closures. A Ray worker finds none
+
+
+class Shards(NamedTuple):
+    """`places`: where each sample went (PLACE_SCHEMA, by record_id). `refs`: the shards, by name, for the manifest."""
+
+    places: pa.Table
+    refs: list[ShardRef]
+
+
+def shard_of(record_id: str, count: int) -> int:
+    """The leading log2(count) bits of SHA-256(record_id), for a power of two up to 2^32; ValueError otherwise."""
+    if count < 1 or count & (count - 1) or count > 1 << 32:
+        raise ValueError(f"the number of shards must be a power of two up to 2^32, not {count}")
+    leading = int.from_bytes(hashlib.sha256(record_id.encode()).digest()[:4], "big")
+    return leading >> (33 - count.bit_length())
+
+
+def shard_count(total_bytes: int, target_bytes: int = TARGET_BYTES) -> int:
+    """The least power of two that brings the mean shard to `target_bytes` or less. Set at v1 and inherited."""
+    return 1 << max(0, -(-total_bytes // target_bytes) - 1).bit_length()
+
+
+def estimate_bytes(text: pa.ChunkedArray) -> int:
+    """About how many bytes samples with these texts take in a tar: the padded text, two headers, one block of JSON."""
+    lengths = pc.binary_length(text).fill_null(0)
+    padded = pc.multiply(pc.divide(pc.add(lengths, BLOCK - 1), BLOCK), BLOCK)
+    return (pc.sum(padded).as_py() or 0) + 3 * BLOCK * len(text)
+
+
+def write_shards(
+    samples: pa.Table,
+    folder: Path,
+    counts: Mapping[str, int],
+    engine: Engine = Engine(),
+    progress: Callable[[int], None] | None = None,
+) -> Shards:
+    """Write ``shards/SPLIT-000000.tar`` and ``index/SPLIT-000000.idx`` below `folder`, one group of rows a shard.
+
+    `samples`: SAMPLE_SCHEMA in any order, `text` as it is to be written, nulls of the JSON keys become "" (without a
+    column `id` it is the record_id). `counts`: the number of shards of each split, powers of two; a shard without
+    samples is not written. The caller gives a temporary folder (on Ray: one that every node sees) and renames it, so nothing half-written is ever seen.
+    `progress` is called with the number of samples just written.
+    ValueError on a split without a count or a sample without a text; RuntimeError when the engine loses rows or hands a
+    shard over in parts.
+    """
+    if missing := set(samples["split"].unique().to_pylist()) - set(counts):
+        raise ValueError(f"no number of shards is given for the split {sorted(map(str, missing))[0]!r}")
+    if samples["text"].null_count:
+        raise ValueError("a sample has no text")
+    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    (folder / "index").mkdir(exist_ok=True)
+    start(engine.ray_address)
+    if "id" not in samples.column_names:
+        samples = samples.append_column("id", samples["record_id"])
+    samples = samples.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA)
+    if len(samples) == 0:
+        return Shards(PLACE_SCHEMA.empty_table(), [])
+    split_of = {}
+    names = []
+    for record_id, split in zip(samples["record_id"].to_pylist(), samples["split"].to_pylist(), strict=True):
+        names.append(f"{split}-{shard_of(record_id, counts[split]):06d}")
+        split_of[names[-1]] = split
+    struct = pa.struct(list(PLACE_SCHEMA))
+    target = str(folder)
+
+    @daft.func.batch(return_dtype=daft.DataType.from_arrow_type(struct), use_process=False)
+    def write(shard: daft.Series, *columns: daft.Series):
+        group = pa.Table.from_arrays([column.to_arrow() for column in columns], names=SAMPLE_SCHEMA.names)
+        places = write_shard(group, Path(target), shard.to_pylist()[0])
+        return pa.StructArray.from_arrays([column.combine_chunks() for column in places.columns], fields=list(struct))
+
+    if progress:
+        _progress.append(progress)
+    try:
+        columns = [daft.col(name) for name in SAMPLE_SCHEMA.names]
+        frame = daft.from_arrow(samples.append_column("shard", pa.array(names)))
+        placed = frame.groupby("shard").map_groups(write(daft.col("shard"), *columns).alias("place")).to_arrow()
+    finally:
+        _progress.clear()
+    places = pa.Table.from_struct_array(placed["place"]).cast(PLACE_SCHEMA).sort_by("record_id").combine_chunks()
+    require_same_rows(samples, places, "shards")
+    refs = [_ref(folder, name, split_of[name], count) for name, count in sorted(Counter(names).items())]
+    return Shards(places, refs)
+
+
+def write_shard(samples: pa.Table, folder: Path, name: str) -> pa.Table:
+    """Write one shard, whole, and its index; return where its samples are (PLACE_SCHEMA, by record_id).
+
+    `samples`: SAMPLE_SCHEMA, at least one row, all of one split. RuntimeError when the tar is not laid out as the index
+    says.
+    """
+    from webdataset import TarWriter
+
+    samples = samples.cast(SAMPLE_SCHEMA).sort_by("record_id").combine_chunks()
+    rows = []
+    position = 0
+    temporary = folder / "shards" / f".{name}.{os.getpid()}.tmp"
+    with (
+        open(temporary, "wb") as file,  # an open file: a path goes through a gopen that WDS_SECURE=1 closes
+        TarWriter(file, user=OWNER, group=OWNER, mode=0o444, mtime=MTIME, compress=False, encoder=False) as tar,
+    ):
+        for sample in samples.to_pylist():
+            text = sample["text"].encode()
+            facts = orjson.dumps({key: sample[key] or "" for key in JSON_KEYS})
+            tar.write({"__key__": sample["record_id"], "json": facts, "txt": text})  # members go in this order
+            txt = position + BLOCK + _padded(len(facts)) + BLOCK
+            end = txt + _padded(len(text))
+            digest = hashlib.sha256(text).hexdigest()
+            members = (txt, len(text), position + BLOCK, len(facts))
+            rows.append((sample["record_id"], position, end - position, digest, *members))
+            position = end
+        if tar.tarstream.offset != position:
+            raise RuntimeError(f"{name}: the tar is {tar.tarstream.offset} bytes long, {position} were expected")
+    os.replace(temporary, folder / "shards" / f"{name}.tar")
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, INDEX_SCHEMA, strict=True)]
+    index = pa.Table.from_arrays(arrays, schema=INDEX_SCHEMA)
+    with pa.ipc.new_file(folder / "index" / f"{name}.idx", INDEX_SCHEMA) as writer:
+        writer.write_table(index)
+    for report in _progress:
+        report(len(rows))
+    where = [index["key"], samples["split"], pa.array([name] * len(rows))]
+    return pa.Table.from_arrays([*where, index["offset"], index["length"], index["sha256"]], schema=PLACE_SCHEMA)
+
+
+def _ref(folder: Path, name: str, split: str, samples: int) -> ShardRef:
+    path = folder / "shards" / f"{name}.tar"
+    found = len(read_index(folder / "index" / f"{name}.idx"))
+    if found != samples:
+        raise RuntimeError(f"{name}: {samples} samples were to be written and {found} are there")
+    return ShardRef(name=name, split=split, sha256=sha256_file(path), bytes=path.stat().st_size, samples=samples)
+
+
+def read_index(path: Path) -> pa.Table:
+    """The index of a shard, memory-mapped (INDEX_SCHEMA)."""
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK

@@ -1,0 +1,88 @@
+"""Where records come from: the configs that a recipe may name, and the sources that they open.
+
+Importing this package is cheap; a source's own module is imported when it is opened.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from tasks.curation.records import Source
+
+STRICT = ConfigDict(extra="forbid")
+
+#: What a row may say about its record. `licence_url` is licence evidence of its own.
+RecordField = Literal["id", "text", "licence", "licence_url", "uri", "source", "label", "group", "language"]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+Columns = Annotated[dict[RecordField, str], Field(description="record field: the column that holds it")]
+Limit = Annotated[int, Field(ge=1, le=1_000_000_000, description="UTF-8 bytes; a longer text is quarantined")]
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class PythonDocs:
+    """READMEs and docstrings of the installed Python distributions; nothing is imported.
+
+    `distributions`: only these (none: all); `exclude`: not these. Both take names or glob patterns, in any spelling of
+    the name (PEP 503).
+    """
+
+    kind: Literal["python-docs"] = "python-docs"
+    name: Name = "python-docs"
+    distributions: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Files:
+    """JSON lines, Parquet, CSV or text files, also gzipped or as zstd: a file, a folder, a glob, or any fsspec URL.
+
+    Without `columns` the names are id, text, licence (or license), licence_url, uri, source, label, group, language.
+    `licence` is an SPDX expression for every row that has none of its own.
+    """
+
+    kind: Literal["files"] = "files"
+    name: Name
+    path: Annotated[str, Field(min_length=1)]
+    columns: Columns = Field(default_factory=dict)
+    maximum_text_bytes: Limit = 10_000_000
+    licence: str | None = None
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class HuggingFace:
+    """A data set of the Hugging Face hub, or a local copy of one, through `datasets`.
+
+    `path` is a hub name or a folder (data files, or what `save_to_disk` wrote); `subset` is the hub's configuration
+    name. `licence` is an SPDX expression for every row that has none of its own, in place of the card's licence.
+    """
+
+    kind: Literal["huggingface"] = "huggingface"
+    name: Name
+    path: Annotated[str, Field(min_length=1)]
+    subset: str | None = None
+    split: Annotated[str, Field(min_length=1)] = "train"
+    streaming: bool = False
+    columns: Columns = Field(default_factory=dict)
+    maximum_text_bytes: Limit = 10_000_000
+    licence: str | None = None
+
+
+SourceConfig = PythonDocs | Files | HuggingFace
+
+
+def open_source(config: SourceConfig) -> Source:
+    """The source that `config` describes. UserError when there is nothing at its path."""
+    if isinstance(config, PythonDocs):
+        from tasks.curation.sources.python_docs import PythonDocsSource
+
+        return PythonDocsSource(config)
+    if isinstance(config, Files):
+        from tasks.curation.sources.files import FilesSource
+
+        return FilesSource(config)
+    from tasks.curation.sources.huggingface import HuggingFaceSource
+
+    return HuggingFaceSource(config)

@@ -1,0 +1,45 @@
+"""What a recipe's `evaluate` list may say. Light: validating a recipe imports no torch and no scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class LinearProbe:
+    """Which label does a text have? Logistic regression on frozen, mean-pooled features.
+
+    The classes are the `labels` largest labels of the train split. Documents are drawn by keyed hash, each class up to
+    its equal part of `train_documents` and `test_documents` (a large class must not decide the accuracy); the test
+    documents are of the validation split. `random_init_seeds` untrained encoders of the same config go the same way.
+    """
+
+    kind: Literal["linear-probe"] = "linear-probe"
+    labels: int = Field(default=20, ge=2)
+    train_documents: int = Field(default=2000, ge=20)
+    test_documents: int = Field(default=1000, ge=10)
+    maximum_tokens: int = Field(default=128, ge=8, description="a text is cut after so many tokens, specials included")
+    random_init_seeds: int = Field(default=3, ge=1)
+    seed: int = 0
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class MaskedTokens:
+    """Cross-entropy of the masked tokens of held-out documents, beside n-gram models of the same training text.
+
+    Documents of the validation split are drawn by keyed hash until `positions` masked positions or `documents` are
+    reached.
+    """
+
+    kind: Literal["masked-tokens"] = "masked-tokens"
+    documents: int = Field(default=1000, ge=1)
+    positions: int = Field(default=10_000, ge=1)
+    seed: int = 0
+
+
+Evaluate = Annotated[LinearProbe | MaskedTokens, Field(discriminator="kind")]

@@ -1,0 +1,61 @@
+"""The encoder as MLflow serves it: texts in, mean-pooled embeddings out.
+
+MLflow stores this file with the model and runs it when the model is loaded (models-from-code), so it imports nothing of
+Gristmill, and no pickle is involved: the weights are safetensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+BATCH = 32  # texts a forward pass
+
+
+class TextEmbedder(PythonModel):
+    """Mean of the last hidden states over each text's tokens, as the linear probe pools them.
+
+    A text longer than the model's maximum is cut there. An empty text is embedded as its special tokens.
+    """
+
+    def load_context(self, context) -> None:
+        """Open the folder ``encoder`` (config, safetensors, tokenizer); nothing is downloaded, no remote code runs."""
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = context.artifacts["encoder"]
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.encoder = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+        limits = (self.tokenizer.model_max_length, getattr(self.encoder.config, "max_position_embeddings", None))
+        self.maximum_tokens = min(limit for limit in limits if limit)
+
+    def predict(self, context, model_input: pandas.DataFrame, params: dict[str, Any] | None = None) -> pandas.DataFrame:
+        """One column of texts -> a DataFrame with one column, ``embedding``: a list of floats a row.
+
+        MLflow turns a text, a list or a series into such a column before it calls this.
+        """
+        texts = model_input.iloc[:, 0].tolist()
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # similar lengths together: less padding
+        rows: list[list[float]] = [[] for _ in texts]
+        for start in range(0, len(order), BATCH):
+            chosen = order[start : start + BATCH]
+            for index, vector in zip(chosen, self._embed([texts[index] for index in chosen]), strict=True):
+                rows[index] = vector
+        return pandas.DataFrame({"embedding": rows})
+
+    def _embed(self, texts: list[str]) -> list[list[float]]:
+        import torch
+
+        encoded = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.maximum_tokens, return_tensors="pt"
+        )
+        mask_BT1 = encoded["attention_mask"].unsqueeze(-1)
+        inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
+        with torch.inference_mode():
+            hidden_BTD = self.encoder(**inputs).last_hidden_state.float()
+        return ((hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)).tolist()
+
+
+set_model(TextEmbedder())
