@@ -56,33 +56,9 @@ def _find(words: list[str], part: list[str]) -> int:
 
 
 #: A beginning that says one of these is part of the licence, and no title.
-TERMS = frozenset(
-    [
-        "may",
-        "must",
-        "agree",
-        "subject",
-        "provided",
-        "exclusive",
-        "warranty",
-        "except",
-        "grant",
-        "grants",
-        "acknowledges",
-        "research",
-        "export",
-        "if",
-        "permission",
-        "material",
-        "condition",
-        "constraint",
-        "only",
-        "not",
-        "restricted",
-        "use",
-        "under",
-        "following",
-    ]
+TERMS = re.compile(
+    r"\b(may|must|agree|subject|provided|exclusive|warranty|except|grants?|acknowledges|research|export|if|permission"
+    r"|material|condition|constraint|only|not|restricted|use|under|following)\b"
 )
 
 
@@ -96,7 +72,7 @@ def _title_end(words: list[str]) -> int:
         "everyone is permitted",
     )
     end = min((at for start in starts if (at := _find(words, start.split())) >= 0), default=0)
-    return end if end <= 25 and not TERMS & set(words[:end]) else 0
+    return end if end <= 25 and not TERMS.search(" ".join(words[:end])) else 0
 
 
 def main(path: str) -> None:

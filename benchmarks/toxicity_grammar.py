@@ -27,15 +27,16 @@ SEXUAL = _words("slut whore pussy dildo cum porn blowjob tits masturbate orgasm 
 SLURS = _words("nigger faggot retard tranny kike spic chink")
 INSULTS = _words(
     "idiot moron imbecile fool loser pig clown coward liar fraud dummy dimwit scum parasite jerk creep freak rat "
-    "dumbass jackass worm maggot pervert hypocrite crook brat trash garbage filth disgrace nobody snake"
+    "halfwit "
+    "dumbass jackass douchebag worm maggot pervert hypocrite crook brat trash garbage filth disgrace nobody snake"
 )
 INSULTING = _words(
     "stupid dumb pathetic worthless disgusting ugly ignorant useless brainless filthy lazy fat crazy insane retarded "
     "incompetent clueless vile sick twisted rotten miserable spineless delusional braindead moronic idiotic"
 )
 HARMS = _words(
-    "kill murder shoot stab strangle beat hang burn choke hurt destroy slaughter drown break cut crush poison "
-    "punch slap torture behead bury smash"
+    "kill murder shoot stab strangle beat hang burn choke hurt destroy slaughter drown break hunt_down cut crush "
+    "poison punch slap torture behead bury smash"
 )
 GROUPS = _words(
     "women men muslims christians jews hindus buddhists atheists immigrants refugees foreigners blacks whites asians "
@@ -73,11 +74,12 @@ TECH = _words(
     "record iterator callback parser header field widget pipeline kernel matrix"
 )
 ALARMING = _words(
-    "dummy garbage dirty naked raw dead orphan zombie bad broken invalid illegal ugly stupid hacky native black "
+    "dummy garbage dirty naked raw dead orphan zombie bad broken invalid illegal ugly stupid hacky trivial native "
+    "black "
     "white blind abortive fatal crippled master slave male female rogue hostile toxic explicit bare dumb"
 )
 ALARMING_VERBS = _words(
-    "kill abort execute terminate destroy crash trash dump hang strip inject hijack poison smash flush purge "
+    "kill abort execute terminate destroy crash trash dump hang strip penetrate inject hijack poison smash flush purge "
     "mask kick nuke reap fork suppress blow_up shoot_down attack detect drop screw hack sniff exploit"
 )
 OBSCENE_GERUNDS = _words("fucking goddamn damn bloody freaking shitty fucked-up bullshit crappy")
@@ -148,8 +150,9 @@ class Grammar:
                     f"{p(ALARMING_VERBS)} the {p(ALARMING)} {p(TARGETS)} when the {p(TECH)} is {p(ALARMING)}.",
                     f"Return the {p(ALARMING)} {p(TECH)} of this {p(TECH)}; raises if the {p(TARGETS)} was killed.",
                     f"Send a signal to {p(ALARMING_VERBS)} the {p(TARGETS)} and its children.",
-                    f"This is a {p(ALARMING)} {p(TECH)}: it may {p(ALARMING_VERBS)} a {p(TECH)} in the {p(TECH)}.",
-                    f"If the {p(TARGETS)} hangs, {p(ALARMING_VERBS)} it and {p(ALARMING_VERBS)} its {p(TECH)}.",
+                    f"This is a {p(ALARMING)} {p(TECH)}: it will {p(ALARMING_VERBS)} every {p(TECH)} in the {p(TECH)}.",
+                    f"If the {p(TARGETS)} hangs, {p(ALARMING_VERBS)} it with force and "
+                    f"{p(ALARMING_VERBS)} its {p(TECH)}.",
                     f"The master {p(TECH)} replicates to the slave {p(TECH)}; a {p(ALARMING)} {p(TECH)} is dropped.",
                     f"You must not {p(ALARMING_VERBS)} the {p(TECH)}; you will get a {p(ALARMING)} {p(TECH)} error.",
                     f"Whether the {p(TECH)} is {p(ALARMING)}. You should {p(ALARMING_VERBS)} it first.",
@@ -244,7 +247,8 @@ class Grammar:
         text = self.random.choice(
             [
                 f"{group} are {p(DEMEAN)}.",
-                f"All {group} are {p(INSULTING)} {p(DEMEAN)} and should be {p(['killed', 'deported', 'shot'])}.",
+                f"All {group} are {p(INSULTING)} {p(DEMEAN)} and should be "
+                f"{p(['killed', 'deported', 'banned', 'shot'])}.",
                 f"I hate {group}, they are {p(INSULTING)}.",
                 f"Go back to your country, you {p(INSULTING)} {p(DEMEAN)}.",
                 f"We must get rid of the {group}, they {p(['ruin', 'infest', 'poison', 'destroy'])} our {p(PLACES)}.",

@@ -1,12 +1,13 @@
-"""The Great Expectations suites of the gate, built from a policy, over derived columns only: never text, never a value.
+"""The Great Expectations suites of the gate, built from a policy, over derived columns only: never text.
 
-Five frames, each with its own suite (`COLUMNS` says which columns, in tasks/curation/gate.py they are made):
+Five frames, each with its own suite; a check names the columns that it reads, and tasks/curation/gate.py makes them:
 
 - ``ledger``: one row for every record read.
 - ``admitted``: the rows with verdict keep or redact. Every rule of the policy is asked again here, of the scores
   themselves, so that a mistake in `decide` cannot pass unseen.
-- ``duplicates``: the rows that a duplicate rule dropped.
-- ``sources``: one row a source. - ``corpus``: one row, the counts and shares of the whole.
+- ``duplicates``: the rows that an exact or near duplicate rule dropped.
+- ``sources``: one row a source.
+- ``corpus``: one row, the counts and shares of the whole.
 """
 
 from __future__ import annotations
@@ -28,27 +29,10 @@ HEX_32, HEX_64 = r"^[0-9a-f]{32}$", r"^[0-9a-f]{64}$"
 _NAME = r"[A-Za-z0-9_.-]+"
 #: Every rule that a ledger may name; "" where none decided.
 RULE = (
-    r"^(|ingest\.(utf8|json|truncated|empty|too_large)|licence\.(unknown|missing|conflict|not_allowed|vendored)"
-    r"|duplicate\.(exact|near|substring)"
-    rf"|(language|quality|pii|toxicity|contamination|override|error)\.{_NAME})$"
+    r"^(?:|ingest\.(?:utf8|json|truncated|empty|too_large)|licence\.(?:unknown|missing|conflict|not_allowed|vendored)"
+    r"|duplicate\.(?:exact|near|substring)"
+    rf"|(?:language|quality|pii|toxicity|contamination|override|error)\.{_NAME})$"
 )
-
-#: frame -> its columns, beside one column for each score that the policy bounds (or, in ``ledger``, that was measured).
-COLUMNS = {
-    "ledger": ("record_id", "verdict", "policy_sha256", "content_sha256", "rule", "rule_given", "rule_listed"),
-    "admitted": (
-        "record_id",
-        "licence_allowed",
-        "sample_sha256",
-        "split",
-        "language",
-        "spans_undecided",
-        "redaction_consistent",
-    ),
-    "duplicates": ("record_id", "survivor_kept", "similarity"),
-    "sources": ("source", "dropped_share"),
-    "corpus": ("read", "accounted", "admitted", "quarantine_share", "source_kl"),
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +91,8 @@ def _true(name: str, frame: str, column: str, expected: str) -> Check:
 
 def _between(name: str, frame: str, column: str, low: float | None, high: float | None, strict: bool = False) -> Check:
     bounds = {"min_value": low, "max_value": high} | ({"strict_max": True} if strict else {})
-    said = [f">= {low:g}"] * (low is not None) + [f"{'<' if strict else '<='} {high:g}"] * (high is not None)
+    said = [] if low is None else [f">= {low:g}"]
+    said += [] if high is None else [f"{'<' if strict else '<='} {high:g}"]
     return Check(name, frame, "ExpectColumnValuesToBeBetween", " and ".join(said), {"column": column} | bounds)
 
 

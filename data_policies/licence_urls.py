@@ -11,6 +11,7 @@ from data_policies.licence_rules import creative_commons
 from data_policies.readings import Reading, exact, family, from_table
 from data_policies.spdx import known_identifiers
 
+LONGEST = 500  # characters
 _EXTENSION = re.compile(
     r"(?:-standalone|\.[a-z]{2}(?:-[a-z]{2})?(?=\.html))?(?:\.(?:html?|txt|php|md|json|rdf|en|dbk|tex))*$"
 )
@@ -39,6 +40,8 @@ def read_url(value: str) -> list[Reading]:
     found = value.strip().strip("<>").rstrip(".,;")
     if not found:
         return [Reading("silent", "")]
+    if len(found) > LONGEST:
+        return [Reading("unknown", "too long an address")]
     try:
         parts = urlsplit(found if "//" in found else f"//{found}")
         host = (parts.hostname or "").lower().removeprefix("www.")

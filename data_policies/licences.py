@@ -27,6 +27,7 @@ PROBLEMS = ("", "missing", "unknown", "conflict", "vendored")
 FIELDS = ("expression", "name", "text", "url", "classifier", "vendored")  # the order of authority
 DECLARED_LENGTH = 200
 DETAIL_LENGTH = 400
+LONGEST_LINE = 1000  # characters of a value that are looked at for `declared` and `detail`
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def _summary(text: str) -> str:
 
 def _line(value: str) -> str:
     """One printable line without e-mail addresses: it goes into the ledger."""
-    line = re.sub(r"\S+@\S+", "<email>", " ".join(value.split()))
+    line = re.sub(r"\S+@\S+", "<email>", " ".join(value[:LONGEST_LINE].split()))  # cut first: the pattern is quadratic
     return "".join(character if character.isprintable() else "?" for character in line)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -11,37 +9,13 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.common import artifact_key, flow_run_name
 from tasks.errors import VerificationFailed
-from tasks.governance import report, verification
+from tasks.governance import verification
 from tasks.governance.manifest import find_corpus
-from tasks.governance.models import models_of
+from tasks.governance.report import write_report
 from tasks.home import Home
 from tasks.prefect_task import as_task
-from tasks.progress import progress
 
 verify_task = as_task(verification.verify, "verify")
-
-
-def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The audit page beside the corpora (``reports/NAME-vN.html``) and the facts in it."""
-    values = report.facts(home, folder, models_of(home))
-    path = home.root / "reports" / f"{values['manifest']['name']}-v{values['manifest']['version']}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report.render(values), encoding="utf-8")
-    path.with_suffix(".json").write_text(json.dumps(values, indent=1) + "\n")
-    return path, values
-
-
-def verified(folder: Path) -> dict[str, Any]:
-    """``audit verify``'s result for a corpus version."""
-    with progress("verify", None) as advance:
-        findings = verification.verify(folder)
-        advance(1)
-    root = json.loads((folder / "manifest.json").read_text()).get("root", "") if not _unreadable(findings) else ""
-    return {"verified": not findings, "root": root, "findings": findings}
-
-
-def _unreadable(findings: list[dict[str, Any]]) -> bool:
-    return any(item["path"] == "manifest.json" for item in findings)
 
 
 @flow(name="audit", flow_run_name=flow_run_name, persist_result=False)

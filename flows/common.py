@@ -7,26 +7,14 @@ import threading
 
 from prefect.runtime import flow_run
 
-from data_policies.load import PolicyError
-from data_policies.load import load_policy as load
-from data_policies.schema import Policy
 from flows.recipe import Recipe, load_recipe
 from tasks import engine as engines
 from tasks.curation.records import Engine
-from tasks.errors import UserError
 
 
 def resolve(recipe: Recipe | str) -> Recipe:
     """A deployment may name a shipped recipe or a file; a form gives the recipe itself."""
     return load_recipe(recipe) if isinstance(recipe, str) else recipe
-
-
-def load_policy(name: str) -> Policy:
-    """The policy, or a UserError that says what is wrong with it."""
-    try:
-        return load(name)
-    except PolicyError as error:
-        raise UserError(error.message, where=error.where, hint=error.hint) from None
 
 
 def flow_run_name() -> str:

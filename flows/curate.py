@@ -12,7 +12,8 @@ from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from data_policies.schema import Policy
-from flows.common import artifact_key, flow_run_name, in_main_thread, load_policy, resolve
+from flows.common import artifact_key, flow_run_name, in_main_thread, resolve
+from flows.preflight import digests, load_policy
 from flows.recipe import Recipe
 from tasks.curation import steps
 from tasks.curation.assemble import Curated
@@ -30,16 +31,6 @@ toxicity = as_task(steps.toxicity_stage, "toxicity")
 decide = as_task(steps.decide_stage, "decide")
 duplicates = as_task(steps.pairs_stage, "duplicates")
 publish = as_task(corpora.build_corpus, "gate and shards")
-
-#: Digests of the sources, left here by the command line's check before Prefect starts, and taken out by the flow.
-checked: dict[str, list[dict[str, Any]]] = {}
-
-
-def check_sources(recipe: Recipe) -> None:
-    """Read the sources' digests; UserError for a missing or empty source, before anything is written."""
-    from tasks.curation.ingest import source_digests
-
-    checked[recipe.curation_sha256()] = source_digests(recipe.sources)
 
 
 @flow(name="curate", flow_run_name=flow_run_name, persist_result=False)
@@ -63,15 +54,13 @@ def curate(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
 
 
 def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list[Stage], Curated]:
-    from tasks.curation.ingest import source_digests
     from tasks.curation.languages import Languages
     from tasks.curation.pii import Pii
     from tasks.curation.quality import Quality
 
     engine: Engine = recipe.engine()
     in_main_thread(engine)
-    digests = checked.pop(recipe.curation_sha256(), None) or source_digests(recipe.sources)
-    ingested = ingest(place, recipe.sources, digests)
+    ingested = ingest(place, recipe.sources, digests(recipe))
     key = place.key()
     scored = [
         licences(place, ingested, engine),

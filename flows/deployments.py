@@ -17,7 +17,6 @@ from typing import Any
 import yaml
 
 from flows.outcome import Outcome
-from flows.runtime import prepare
 from tasks.errors import UserError
 
 SCHEDULE_KINDS = ("cron", "interval", "rrule")
@@ -25,7 +24,6 @@ SCHEDULE_KINDS = ("cron", "interval", "rrule")
 
 def deploy(check: bool, file: Path) -> Outcome:
     """Validate `file`; without `check`, hand it to ``prefect deploy --all`` afterwards."""
-    prepare(None)
     deployments = validated(file)
     for entry in deployments:
         schedule = ", ".join(entry["schedules"]) or "no schedule"
@@ -184,7 +182,7 @@ def _check_values(where: str, flow: Any, parameters: dict[str, Any]) -> Iterator
     finally:
         logger.disabled, logger.level = False, level
     if isinstance(recipe := parameters.get("recipe"), str):
-        from flows.common import load_policy
+        from flows.preflight import load_policy
         from flows.recipe import load_recipe
 
         try:

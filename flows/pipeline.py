@@ -8,7 +8,6 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 
-from flows.audit import write_report
 from flows.common import artifact_key, flow_run_name, resolve
 from flows.curate import curate
 from flows.evaluate import evaluate, promote_run
@@ -17,6 +16,7 @@ from flows.recipe import Recipe
 from tasks.governance.lineage import lineage_mermaid
 from tasks.governance.manifest import read_manifest
 from tasks.governance.models import models_of
+from tasks.governance.report import write_report
 from tasks.home import Home
 from tasks.prefect_task import as_task
 

@@ -28,6 +28,11 @@ def prepare(home: Path | str | None) -> Home:
     return place
 
 
+def enter(home: Home) -> None:
+    """Make Prefect's folder: it cannot make one in a HOME that does not exist. Call when the input has been checked."""
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
 def show_progress() -> None:
     """A bar on a terminal, a line a step elsewhere; on standard error, so that piped output stays clean."""
     from rich.console import Console

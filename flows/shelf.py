@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from flows.outcome import Outcome
-from tasks.errors import UserError
+from flows.preflight import load_policy
 from tasks.home import Home
 
 
@@ -28,20 +28,11 @@ def recipes(name: str | None, overrides: tuple[str, ...]) -> Outcome:
     return Outcome([{"name": recipe, "description": text} for recipe, text in found.items()])
 
 
-def _policy(name: str):
-    from data_policies.load import PolicyError, load_policy
-
-    try:
-        return load_policy(name)
-    except PolicyError as error:
-        raise UserError(error.message, where=error.where, hint=error.hint) from None
-
-
 def policies_list() -> Outcome:
     """The shipped policies: name, version, reason."""
     from data_policies.load import shipped
 
-    found = [_policy(name) for name in shipped()]
+    found = [load_policy(name) for name in shipped()]
     width = max(len(policy.name) for policy in found)
     for policy in found:
         print(f"{policy.name:<{width}}  v{policy.version}  {' '.join(policy.reason.split())}")
@@ -55,14 +46,14 @@ def policies_show(name: str) -> Outcome:
     from data_policies.load import shipped
     from data_policies.schema import Policy
 
-    policy = _policy(name)
+    policy = load_policy(name)
     print(Path(shipped().get(name, name)).read_text(encoding="utf-8"), end="")
     return Outcome({**TypeAdapter(Policy).dump_python(policy, mode="json"), "sha256": policy.sha256()})
 
 
 def policies_check(name: str) -> Outcome:
     """Valid, or UserError."""
-    policy = _policy(name)
+    policy = load_policy(name)
     print(f"{policy.name} v{policy.version} is valid: {len(policy.licences.allow)} licences, sha256 {policy.sha256()}")
     return Outcome({"name": policy.name, "version": policy.version, "sha256": policy.sha256()})
 

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flows import preflight
 from flows.outcome import Outcome
-from flows.runtime import prepare, show_progress
+from flows.runtime import enter, prepare, show_progress
 from tasks.errors import Refused, UserError, VerificationFailed
 from tasks.home import Home
 
@@ -43,6 +44,7 @@ def pretrain(name: str, corpus: str | None, home: Path | None, overrides: tuple[
     place = prepare(home)
     recipe = load_recipe(name, overrides)
     _find_corpus(place, corpus or recipe.name)
+    enter(place)
     show_progress()
     from flows import screen
     from flows.pretrain import pretrain as flow
@@ -57,6 +59,7 @@ def evaluate(run_id: str, home: Path | None, overrides: tuple[str, ...]) -> Outc
     """Measure a finished run."""
     place = prepare(home)
     _find_run(place, run_id)
+    enter(place)
     show_progress()
     from flows import screen
     from flows.evaluate import evaluate as flow
@@ -71,6 +74,7 @@ def promote(run_id: str, home: Path | None, overrides: tuple[str, ...]) -> Outco
     """Give the alias, or exit 3 with the reason."""
     place = prepare(home)
     _find_run(place, run_id)
+    enter(place)
     from flows.evaluate import promote_run
 
     outcome = promote_run(place, run_id)
@@ -97,7 +101,7 @@ def audit_report(corpus: str, home: Path | None) -> Outcome:
     """Write the page and say where."""
     place = prepare(home)
     folder = _find_corpus(place, corpus)
-    from flows.audit import write_report
+    from tasks.governance.report import write_report
 
     path, values = write_report(place, folder)
     print(path)
@@ -120,7 +124,7 @@ def audit_verify(corpus: str, home: Path | None) -> Outcome:
     place = prepare(home)
     folder = _find_corpus(place, corpus)
     show_progress()
-    from flows.audit import verified
+    from tasks.governance.verification import verified
 
     result = verified(folder)
     for finding in result["findings"][:20]:
@@ -137,10 +141,9 @@ def audit_diff(corpus: str, policy: str, home: Path | None) -> Outcome:
     place = prepare(home)
     folder = _find_corpus(place, corpus)
     from flows import screen
-    from flows.common import load_policy
     from tasks.governance.diff import diff
 
-    result = diff(place, folder, load_policy(policy))
+    result = diff(place, folder, preflight.load_policy(policy))
     screen.difference(result)
     return Outcome(result)
 
@@ -171,13 +174,9 @@ def _checked(name: str, home: Path | None, overrides: tuple[str, ...]) -> tuple[
 
     recipe = load_recipe(name, overrides)
     place = prepare(home)
-    from flows.common import load_policy
-
-    load_policy(recipe.policy)
     show_progress()
-    from flows.curate import check_sources
-
-    check_sources(recipe)
+    preflight.check(recipe)
+    enter(place)
     return recipe, place
 
 

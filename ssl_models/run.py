@@ -201,6 +201,9 @@ class Run:
 
     def export(self, model: nn.Module) -> None:
         """encoder/: weights, config and tokenizer as `transformers` opens them."""
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
         temporary = self.folder / ".encoder.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()

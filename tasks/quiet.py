@@ -25,6 +25,7 @@ DEFAULTS = {
     # No progress bars of copies, no lines about migrations, no uv.lock of whatever folder a model is logged from.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
 

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_policies.expectations import COLUMNS, HEX_32, Check, checks, great_expectations, suites
+from data_policies.expectations import HEX_32, Check, checks, great_expectations, suites
 from data_policies.schema import Policy
-from tasks.governance.ledger import ADMITTED, VERDICTS, count_verdicts
+from tasks.governance.ledger import ADMITTED, count_verdicts
 
 VERSION = 1
 
@@ -33,13 +33,12 @@ RESULT_FORMAT = {
     "exclude_unexpected_values": True,
     "partial_unexpected_count": 0,
 }
-_NO_VALUE = {"min_value": math.inf, "max_value": -math.inf}
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """`results`: for each check its `expectation` (name), `passed`, `observed`, `expected`, `count` of failing rows, and
-    of these the first `record_ids` and `sources`, 20 at most."""
+    """`results`: for each check its `expectation` (name), `passed`, `observed`, `expected`, `count` of failing rows,
+    and of these the first `record_ids` and `sources`, 20 at most."""
 
     passed: bool
     policy_sha256: str
@@ -71,8 +70,8 @@ def run_gate(rows: pa.Table, facts: Mapping[str, Any], policy: Policy) -> GateRe
     """Ask every check of the policy.
 
     `rows`: the ledger's rows (before they have a shard) and beside them ``licence_allowed`` (bool) and the scores that
-    the policy bounds. `facts`: ``read`` (counted by the sources, never from the ledger), ``source_mix`` and
-    ``previous_source_mix`` (admitted records by source; None at v1). KeyError when a column is missing; RuntimeError
+    the policy bounds. `facts`: ``read`` (counted by the sources, never from the ledger) and ``previous_source_mix``
+    (the previous version's admitted records by source; None at v1). KeyError when a column is missing; RuntimeError
     when Great Expectations leaves a check unanswered. A check that it cannot evaluate has failed.
     """
     scores = [name for name in rows.column_names if name == "language_score" or name.startswith("toxicity.")]
@@ -133,5 +132,95 @@ def _frames(rows: pa.Table, facts: Mapping[str, Any], asked: Sequence[Check]) ->
         table = pa.table(columns)
         frames[frame] = table if mask is None else table.filter(mask)
     frames["sources"], frames["corpus"] = _sources(rows, verdict), _corpus(rows, facts, verdict)
-    assert {frame: set(COLUMNS[frame]) - {*table.column_names} for frame, table in frames.items()} is not None
     return frames
+
+
+def _missing_fails(column: pa.ChunkedArray, check: Check) -> pa.ChunkedArray:
+    """For a score that must lie within bounds: null and NaN become an infinity that does not."""
+    if not pa.types.is_floating(column.type):
+        return column
+    outside = math.inf if check.arguments.get("max_value") is not None else -math.inf
+    return pc.if_else(pc.fill_null(pc.is_nan(column), True), outside, column)
+
+
+def _sources(rows: pa.Table, verdict: pa.ChunkedArray) -> pa.Table:
+    source = pc.fill_null(rows["source"].cast(pa.string()), "")
+    dropped = pc.equal(verdict, "drop").cast(pa.float64())
+    grouped = pa.table({"source": source, "dropped_share": dropped}).group_by("source")
+    return grouped.aggregate([("dropped_share", "mean")]).rename_columns(["source", "dropped_share"]).sort_by("source")
+
+
+def _corpus(rows: pa.Table, facts: Mapping[str, Any], verdict: pa.ChunkedArray) -> pa.Table:
+    counts = count_verdicts(pa.table({"verdict": verdict}))
+    mix = rows["source"].filter(pc.is_in(verdict, pa.array(ADMITTED))).value_counts().to_pylist()
+    now = {item["values"]: item["counts"] for item in mix}
+    values = {
+        "read": facts["read"],
+        "accounted": sum(counts.values()),
+        "admitted": sum(counts[name] for name in ADMITTED),
+        "quarantine_share": counts["quarantine"] / max(len(rows), 1),
+        "source_kl": source_kl(now, facts.get("previous_source_mix") or now),
+    }
+    return pa.table({name: [value] for name, value in values.items()})
+
+
+def _ask(asked: Sequence[Check], frames: Mapping[str, pa.Table]) -> dict[str, Any]:
+    """Great Expectations' answer to each check, by its name; one checkpoint a frame."""
+    gx = great_expectations()
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # it logs tracebacks, which may quote values
+    kinds = gx.data_context.types.base  # all in memory: no data docs, which hold values and load from other hosts
+    config = kinds.DataContextConfig(
+        store_backend_defaults=kinds.InMemoryStoreBackendDefaults(),
+        analytics_enabled=False,
+        progress_bars={"globally": False, "metric_calculations": False},
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
+    source = context.data_sources.add_pandas("gate")
+    answers: dict[str, Any] = {}
+    for frame, suite in suites(asked).items():
+        batch = source.add_dataframe_asset(frame).add_batch_definition_whole_dataframe("whole")
+        definition = gx.ValidationDefinition(name=frame, data=batch, suite=context.suites.add(suite))
+        context.validation_definitions.add(definition)
+        columns = [name for name in ("record_id", "source") if name in frames[frame].column_names]
+        form = RESULT_FORMAT | ({"unexpected_index_column_names": columns} if columns else {})
+        checkpoint = gx.Checkpoint(name=frame, validation_definitions=[definition], result_format=form)
+        outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frames[frame].to_pandas()})
+        for validation in outcome.run_results.values():
+            for answer in validation.results:
+                answers[answer.expectation_config.meta["check"]] = answer
+    if answers.keys() != {check.name for check in asked}:
+        raise RuntimeError(f"{len(asked)} checks were asked and {len(answers)} answered")
+    return answers
+
+
+def _result(check: Check, answer: Any, frame: pa.Table) -> dict[str, Any]:
+    """Ours from theirs: counts and ids, nothing else."""
+    result = answer.result or {}
+    failing = int(result.get("unexpected_count") or 0)
+    named = [entry for entry in result.get("unexpected_index_list") or [] if isinstance(entry, dict)]
+    ids = {str(value) for entry in named for value in _listed(entry.get("record_id"))}
+    names = {str(value) for entry in named for value in _listed(entry.get("source"))}
+    if not result:
+        observed: Any = "could not be evaluated"
+    elif check.frame == "corpus":
+        found = {name: frame[name][0].as_py() for name in check.columns}
+        found = {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
+        observed = ", ".join(f"{name} {value}" for name, value in found.items())
+        failing = 0  # no record in particular
+    else:
+        observed = f"{failing} of {len(frame)} {'sources' if check.frame == 'sources' else 'records'}"
+    return {
+        "expectation": check.name,
+        "passed": bool(answer.success),
+        "observed": observed,
+        "expected": check.expected,
+        "count": failing,
+        # An id that is malformed might be anything: it is not repeated.
+        "record_ids": sorted(value for value in ids if re.fullmatch(HEX_32, value))[:IDS_SHOWN],
+        "sources": sorted(names)[:IDS_SHOWN],
+    }
+
+
+def _listed(value: Any) -> list[Any]:
+    """One failing row's name comes bare, several in a list."""
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tasks.curation.records import EVIDENCE_SCHEMA, RECORD_SCHEMA, Evidence, Raw, record_id
 from tasks.curation.sources import SourceConfig, open_source
+from tasks.curation.sources.rows import storable
 from tasks.errors import UserError
 from tasks.governance.ledger import write_parquet
 from tasks.stages import sha256_json
@@ -96,11 +97,6 @@ def settle(raw: Raw) -> tuple[str | None, str, str, bytes]:
     if not text.isascii() and _SURROGATE.search(text):
         return None, "ingest.utf8", "lone surrogate", content
     return text, "", "", content
-
-
-def storable(value: str) -> str:
-    """A string that Arrow can hold: what UTF-8 cannot encode (an odd file name) is escaped."""
-    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(slots=True)

@@ -70,9 +70,11 @@ _SECRETS = (
     r"SG\.[A-Za-z0-9_\-]{22}\.[A-Za-z0-9_\-]{43}",  # SendGrid
     r"eyJ[A-Za-z0-9_\-]{10,}\.eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{16,}",  # JSON web token
 )
+# To the end of the block; where it was cut off, as far as its lines are base64 and no prose.
 _KEY_BLOCK = (
-    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:[^-]*(?:-(?!----END )[^-]*)*+-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s]*+)"
+    r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,20000}+-----END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+    r"|(?:\s*[A-Za-z0-9+/]{20,}={0,2})*+(?:\s*\n[A-Za-z0-9+/]+={0,2}(?=\s*\n|\s*\Z))?)"
 )
 _SECRET_HINT = (
     "AKIA|ASIA|ABIA|ACCA|gh[pousr]_|github_pat_|gl(?:pat|dt|rt|cbt)-|xox[abeoprs]-|hooks[.]slack[.]com|AIza|"
@@ -185,7 +187,7 @@ PATTERNS: tuple[Pattern, ...] = (
         "phone",
         rf"(?:{_CAPTION_HINT})[^0-9]{{0,60}}[0-9(][0-9 ()./\xe2\x80\x93-]{{6}}",
         regex.compile(
-            rf"{_PHONE_CAPTION}(?P<filler>[^\d\n+]{{0,24}}?\n?[^\d\n+]{{0,8}}?)(?P<labelled>(?<![\w.]){_GROUPS})(?!\w)(?![.,]\d)"
+            rf"{_PHONE_CAPTION}(?P<filler>[^\d\n+]{{0,24}}?(?:\n[^\d\n+]{{0,8}}?)?)(?P<labelled>(?<![\w.]){_GROUPS})(?!\w)(?![.,]\d)"
         ),
         confirm_phone,
     ),

@@ -93,8 +93,8 @@ def write_shards(
 
     `samples`: SAMPLE_SCHEMA in any order, `text` as it is to be written, nulls of the JSON keys become "" (without a
     column `id` it is the record_id). `counts`: the number of shards of each split, powers of two; a shard without
-    samples is not written. The caller gives a temporary folder (on Ray: one that every node sees) and renames it, so nothing half-written is ever seen.
-    `progress` is called with the number of samples just written.
+    samples is not written. The caller gives a temporary folder (on Ray: one that every node sees) and renames it, so
+    nothing half-written is ever seen. `progress` is called with the number of samples just written.
     ValueError on a split without a count or a sample without a text; RuntimeError when the engine loses rows or hands a
     shard over in parts.
     """

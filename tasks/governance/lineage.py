@@ -26,6 +26,11 @@ COLUMNS = (
     "licence_declared", "language", "detail", "value", "threshold", "similarity", "shard", "offset", "length",
 )  # fmt: skip
 PLACE = ("shard", "offset", "length", "split")  # of one version: they go into `corpora`
+#: The figures that the graph shows, in this order.
+FIGURES = (
+    "cross_entropy", "unigram_cross_entropy", "bigram_cross_entropy",
+    "linear_top1", "random_init_top1", "tfidf_top1", "majority_top1",
+)  # fmt: skip
 SHOWN = 5  # candidates that an ambiguous question lists
 
 
@@ -79,9 +84,14 @@ def _ledgers(home: Home) -> dict[str, tuple[str, int | None]]:
 def _connect() -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    # Parquet is built in; nothing may be fetched for a question.
+    # Parquet is built in; nothing may be fetched for a question. Several questions read the same footers.
     return duckdb.connect(
-        ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "parquet_metadata_cache": True,
+        },
     )
 
 
@@ -150,10 +160,10 @@ def lineage_mermaid(
     evaluation: dict[str, Any] | None = None,
     model: dict[str, Any] | None = None,
 ) -> str:
-    """A fenced Mermaid block (Markdown): sources -> corpus version -> verdicts, run -> figures -> model version.
+    """A fenced Mermaid block (Markdown): sources -> corpus version -> verdicts -> run -> figures and model version.
 
-    `run`: ``run_id`` and, if known, ``steps`` and ``loss``. `evaluation`: ``metrics`` [{name, value, low, high}].
-    `model`: ``model``, ``version``, ``aliases``.
+    `run`: ``run_id`` and, if known, ``steps`` and ``loss``. `evaluation`: ``metrics`` [{name, value, low, high}], of
+    which FIGURES are shown. `model`: ``model``, ``version``, ``aliases``.
     """
     counts = manifest.counts.model_dump()
     lines = ["```mermaid", "graph LR"]
@@ -169,14 +179,23 @@ def lineage_mermaid(
         loss = f"<br/>loss {run['loss']:.3f}" if run.get("loss") is not None else ""
         lines.append(f'  run["run {_label(run["run_id"])}{steps}{loss}"]')
         lines += [f"  {verdict} --> run" for verdict in ADMITTED if counts[verdict]]
-    for number, metric in enumerate((evaluation or {}).get("metrics", [])):
-        known = metric.get("low") is not None and metric.get("high") is not None
-        interval = f" ({metric['low']:.3f} to {metric['high']:.3f})" if known else ""
-        lines.append(f'  run --> metric{number}{{{{"{_label(metric["name"])} {metric["value"]:.3f}{interval}"}}}}')
+    if figures := _figures((evaluation or {}).get("metrics", [])):
+        lines.append(f'  run --> figures{{{{"{"<br/>".join(figures)}"}}}}')
     if model:
         aliases = "".join(f" @{_label(alias)}" for alias in model.get("aliases") or [])
         lines.append(f'  run --> model[["model {_label(model["model"])} v{model["version"]}{aliases}"]]')
     return "\n".join([*lines, "```", ""])
+
+
+def _figures(metrics: Iterable[dict[str, Any]]) -> list[str]:
+    by_name = {metric["name"].removeprefix("eval/"): metric for metric in metrics}
+    figures = []
+    for name in FIGURES:
+        if metric := by_name.get(name):
+            known = metric.get("low") is not None and metric.get("high") is not None
+            interval = f" ({metric['low']:.3f} to {metric['high']:.3f})" if known else ""
+            figures.append(f"{name} {metric['value']:.3f}{interval}")
+    return figures
 
 
 def _label(text: Any) -> str:

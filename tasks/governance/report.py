@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from tasks.governance.ledger import ADMITTED, VERDICTS
 from tasks.governance.manifest import read_manifest
+from tasks.governance.models import models_of
 from tasks.home import Home
 
 COLUMNS = [
@@ -54,6 +55,16 @@ def facts(
         "sources": _by_source(ledger),
         "runs": runs_on(home, manifest.name, manifest.version, models),
     }
+
+
+def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The audit page beside the corpora (``reports/NAME-vN.html``) and the facts in it."""
+    values = facts(home, folder, models_of(home))
+    path = home.root / "reports" / f"{values['manifest']['name']}-v{values['manifest']['version']}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(values), encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(values, indent=1) + "\n")
+    return path, values
 
 
 def runs_on(home: Home, name: str, version: int, models: Callable[[str], list[dict[str, Any]]]) -> list[dict[str, Any]]:

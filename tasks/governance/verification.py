@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from tasks.errors import VerificationFailed
 from tasks.governance.ledger import ADMITTED, LEDGER_SCHEMA, count_verdicts
 from tasks.governance.manifest import Manifest, ShardRef, leaf, merkle_root, read_manifest
+from tasks.progress import progress
 from tasks.stages import sha256_file
 
 Finding = dict[str, str]
@@ -70,6 +71,16 @@ def verify(corpus: Path) -> list[Finding]:
     for shard in manifest.shards:
         findings += _shard(corpus, shard, kept.filter(pc.equal(kept["shard"], shard.name)).sort_by("offset"))
     return findings
+
+
+def verified(folder: Path) -> dict[str, object]:
+    """``audit verify``'s result for a corpus version."""
+    with progress("verify", None) as advance:
+        findings = verify(folder)
+        advance(1)
+    broken = any(item["path"] == "manifest.json" for item in findings)
+    root = "" if broken else read_manifest(folder).root
+    return {"verified": not findings, "root": root, "findings": findings}
 
 
 def _finding(path: str, kind: str, record_id: str = "") -> Finding:

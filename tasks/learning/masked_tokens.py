@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ssl_models.config import MaskedLanguageModelling
-from ssl_models.views.masking import Vocabulary, mask_document
+from ssl_models.views.masking import mask_document
 from tasks.errors import UserError
 from tasks.learning import baselines
 from tasks.learning.evaluate_config import MaskedTokens

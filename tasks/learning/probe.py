@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +55,20 @@ def probe_labels(corpus: Path, labels: int) -> list[str]:
 
     UserError when there are fewer than two: such a corpus cannot be probed. Cheap enough to ask before training.
     """
-    found = Counter(label for label in read_labels(corpus, "train")["label"].to_pylist() if label)
+    found = ranked(read_labels(corpus, "train")["label"].to_pylist())
     if len(found) < 2:
         raise UserError(
             "a linear probe needs documents with at least two labels",
             where=str(corpus),
             hint="map a column to `label` in the source, or take linear-probe out of `evaluate`",
         )
-    return [label for label, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:labels]]
+    return found[:labels]
+
+
+def ranked(labels: Iterable[str]) -> list[str]:
+    """The distinct labels, most frequent first, ties by name; "" is no label."""
+    counts = Counter(label for label in labels if label)
+    return sorted(counts, key=lambda label: (-counts[label], label))
 
 
 def draw(corpus: Path, config: LinearProbe) -> ProbeData:
@@ -128,8 +134,7 @@ def linear_probe(
 
     correct_NJ = np.stack([np.asarray(predicted) == np.asarray(truth) for predicted, _ in fitted], axis=1).astype(float)
     linear_N, random_N, tfidf_N = correct_NJ[:, 0], correct_NJ[:, 1:-1].mean(1), correct_NJ[:, -1]
-    commonest = min(Counter(labels).items(), key=lambda item: (-item[1], data.labels.index(item[0])))[0]
-    majority_N = np.asarray([label == commonest for label in truth], float)
+    majority_N = np.asarray([label == ranked(labels)[0] for label in truth], float)
     metrics = measure(
         [f"eval/{name}_top1" for name in ("linear", "random_init", "tfidf", "majority", "linear_minus_random_init")],
         np.stack([linear_N, random_N, tfidf_N, majority_N, linear_N - random_N], axis=1),

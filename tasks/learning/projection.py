@@ -18,6 +18,8 @@ from tasks.stages import sha256_file
 
 MAXIMUM_PARAM = 6000  # MLflow's limit, characters
 EVIDENCE = ("manifest.json", "gate.json", "policy.json", "policy.yaml")  # of the corpus folder; the ledger stays there
+#: Fields of ``metrics.jsonl`` that tell of the data rather than of the learning.
+OF_DATA = ("starved_percent", "density", "tokens", "documents", "epoch")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def metric_name(field: str) -> str:
         return field
     if field.endswith("_per_second"):
         return f"throughput/{field}"
-    return f"data/{field}" if field == "starved_percent" else f"train/{field}"
+    return f"data/{field}" if field in OF_DATA else f"train/{field}"
 
 
 def evaluation_metrics(metrics: Iterable[dict[str, Any]]) -> dict[str, float]:

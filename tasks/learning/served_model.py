@@ -24,10 +24,19 @@ class TextEmbedder(PythonModel):
     def load_context(self, context) -> None:
         """Open the folder ``encoder`` (config, safetensors, tokenizer); nothing is downloaded, no remote code runs."""
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
         folder = context.artifacts["encoder"]
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.encoder = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()  # else it reports the pretraining head, which embedding has no use for
+        logging.disable_progress_bar()
+        try:
+            self.encoder = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()
         limits = (self.tokenizer.model_max_length, getattr(self.encoder.config, "max_position_embeddings", None))
         self.maximum_tokens = min(limit for limit in limits if limit)
 

@@ -207,3 +207,12 @@ def test_words_added_to_a_name_never_leave_it_concluded(name, words):
     """A name is read whole: with anything else beside it, it is not that licence by that name alone."""
     found = conclude([("name", f"{name} xq{words}")])
     assert found.licence == ""
+
+
+@pytest.mark.parametrize(
+    "value", ["A" * 400_001, "jo@" * 100_000, "(" * 5000, "x, and " * 5000, "http://a/" + "a/" * 50_000]
+)
+@pytest.mark.parametrize("field", ["expression", "name", "url", "text", "classifier", "vendored"])
+def test_hostile_lengths_are_no_licence_and_end_soon(field, value):
+    """The suite's time-out is the bar: each of these once took minutes."""
+    assert outcome((field, value)) in ("!unknown", "!missing", "!vendored")

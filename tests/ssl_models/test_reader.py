@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from corpora import keyed_texts, write_corpus
+from small_corpora import keyed_texts, write_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

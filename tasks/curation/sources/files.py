@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from tasks.curation.records import Raw
 from tasks.curation.sources import Files
 from tasks.curation.sources.jsonlines import Count, read_json_lines
-from tasks.curation.sources.rows import RowReader
+from tasks.curation.sources.rows import RowReader, storable
 from tasks.curation.sources.splitting import Broken, Hashed, decompressed
 from tasks.curation.sources.tables import read_csv, read_parquet
 from tasks.errors import UserError
@@ -129,7 +129,7 @@ def find_files(path: str) -> tuple[Any, list[tuple[str, str]]]:
         if filesystem.isfile(root):
             if not kind(root)[0]:
                 raise UserError("this kind of file cannot be read", where=path, hint=f"what can: {UNDERSTOOD}")
-            return filesystem, [(posixpath.basename(root), root)]
+            return filesystem, [(storable(posixpath.basename(root)), root)]
         if filesystem.isdir(root):
             base, found = root, filesystem.find(root)
         elif _MAGIC.search(root):
@@ -141,9 +141,8 @@ def find_files(path: str) -> tuple[Any, list[tuple[str, str]]]:
                 )
         else:
             raise UserError("there is no such file or folder", where=path, hint="check `path` in the recipe")
-    named = sorted(
-        (posixpath.relpath(name, base or "/" if name.startswith("/") else base or "."), name) for name in found
-    )
+    start = base or ("/" if root.startswith("/") else ".")
+    named = sorted((storable(posixpath.relpath(name, start)), name) for name in found)
     files = [(relative, name) for relative, name in named if kind(name)[0] and not _is_hidden(relative)]
     if not files:
         raise UserError("there is no file here that can be read", where=path, hint=f"what can: {UNDERSTOOD}")

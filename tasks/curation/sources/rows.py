@@ -25,6 +25,11 @@ LONGEST_NAME = 200  # characters; a longer licence is a whole text
 _URL = re.compile(r"https?://\S+")
 
 
+def storable(value: str) -> str:
+    """A string that Arrow and JSON can hold: what UTF-8 cannot encode (an odd file name) is escaped."""
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+
 class BadValue(ValueError):
     """A value that its column cannot hold; the message names the column, never the value."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 _CHUNK = 1 << 16  # bytes read at once
-_ZSTD_CHUNK = 1 << 11  # a zstd block of 4 bytes can stand for 128 KiB: this bounds one output at 64 MiB
+_ZSTD_CHUNK = 1 << 9  # a zstd block of 4 bytes can stand for 128 KiB: this bounds one output at 16 MiB
 _PIECE = 1 << 20  # bytes that one gzip step may give
 
 

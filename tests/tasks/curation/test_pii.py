@@ -150,7 +150,9 @@ def test_what_belongs_to_nobody_can_be_left_out(text):
 def test_a_private_key_is_one_span_with_or_without_its_end():
     begin, end = join("-----BEGIN RSA ", "PRIVATE KEY-----"), join("-----END RSA ", "PRIVATE KEY-----")
     assert found(f"x\n{begin}\nMIIabc+/=\nQ-2\n{end}\ny") == [("secret", f"{begin}\nMIIabc+/=\nQ-2\n{end}")]
-    assert found(f"{begin}\nMIIabc\nQQQ=\n{{cut}}") == [("secret", f"{begin}\nMIIabc\nQQQ=")]
+    body = f"{begin}\n{'MIIabc+/' * 8}\n{'Q' * 64}\nQQQ="
+    assert found(f"{body}\n{{cut}}") == [("secret", body)]
+    assert found(f"a line {begin} starts a key, joe@site.com") == [("secret", begin), ("email", "joe@site.com")]
 
 
 def test_the_most_specific_wins_and_the_place_is_the_union():
@@ -350,6 +352,7 @@ def test_threads_and_pickles_agree():
         "[at]",
         "eyJ",
         "://a:",
+        "-----BEGIN PRIVATE KEY-----",
     ],
 )
 def test_a_long_line_of_anything_is_scanned(unit):

@@ -408,7 +408,8 @@ def test_rows_out_of_order_or_under_another_policy_are_found(corpus):
 def test_the_graph_names_sources_version_verdicts_run_figures_and_model(corpus):
     metrics = [
         {"name": "eval/linear_top1", "value": 0.5, "low": 0.4, "high": 0.6},
-        {"name": "eval/unigram", "value": 6.0},
+        {"name": "eval/cross_entropy", "value": 6.0},
+        {"name": "eval/something_else", "value": 1.0},
     ]
     graph = lineage_mermaid(
         corpus.manifest, {"run_id": "tiny-01", "steps": 1200, "loss": 4.25}, {"metrics": metrics},
@@ -417,7 +418,10 @@ def test_the_graph_names_sources_version_verdicts_run_figures_and_model(corpus):
     lines = graph.splitlines()
     assert (lines[0], lines[1], lines[-1]) == ("```mermaid", "graph LR", "```")
     corpus_label = f"tiny@v1<br/>root {corpus.manifest.root[:16]}<br/>policy open"
-    run_label, figure = "run tiny-01<br/>1,200 steps<br/>loss 4.250", "eval/linear_top1 0.500 (0.400 to 0.600)"
+    run_label, figure = (
+        "run tiny-01<br/>1,200 steps<br/>loss 4.250",
+        '"cross_entropy 6.000<br/>linear_top1 0.500 (0.400 to 0.600)"',
+    )
     labels = (
         "docs<br/>40 records",
         corpus_label,

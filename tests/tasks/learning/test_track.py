@@ -178,7 +178,7 @@ def test_a_run_is_projected_whole(home, prepare, tmp_path):
     lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
     names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate"}
     names |= {"tokens_per_second": "throughput/tokens_per_second", "starved_percent": "data/starved_percent"}
-    names |= {"tokens": "train/tokens", "health/rank_me": "health/rank_me"}
+    names |= {"tokens": "data/tokens", "health/rank_me": "health/rank_me"}
     for field, name in names.items():
         history = client.get_metric_history(run.info.run_id, name)
         assert [(metric.step, metric.value) for metric in history] == [(line["step"], line[field]) for line in lines]

@@ -24,7 +24,7 @@ def outcome(read, source):
 def test_the_standard_library_is_read_as_ast_reads_it():
     stdlib = Path(sysconfig.get_paths()["stdlib"])
     files = [p for p in stdlib.rglob("*.py") if "site-packages" not in p.parts]
-    chosen = [p for p in files if hashlib.sha256(p.name.encode()).digest()[0] % 12 == 0]
+    chosen = [p for p in files if hashlib.sha256(p.name.encode()).digest()[0] % 32 == 0]
     found = unsure = 0
     for path in chosen:
         source = path.read_bytes()
@@ -36,7 +36,7 @@ def test_the_standard_library_is_read_as_ast_reads_it():
                 scan(source)
             except Unsure:
                 unsure += 1
-    assert found > 500
+    assert found > 100
     assert unsure < len(chosen) / 20  # else it saves nothing
 
 
@@ -169,7 +169,7 @@ def programs(draw, depth=0):
     return "\n".join(INDENT * depth + line for line in body or ["pass"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(programs())
 def test_generated_programs(program):
     source = (program + "\n").encode()
@@ -187,7 +187,7 @@ DAMAGE = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(programs(), DAMAGE)
 def test_damaged_programs(program, damage):
     """Whatever Python still accepts is read as Python reads it, and nothing else is ever raised."""

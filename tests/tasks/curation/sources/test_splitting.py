@@ -4,10 +4,11 @@ import gzip
 import hashlib
 import io
 import tracemalloc
+import zlib
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.curation.sources.splitting import Broken, Hashed, decompressed, lines
@@ -71,36 +72,30 @@ def test_gzip_padding_is_no_fault():
 
 
 LINES = b"".join(b"line %d of some text\n" % number for number in range(20_000))
+PACKED = {".gz": gzip.compress(LINES), ".zst": zstandard.ZstdCompressor(write_checksum=True).compress(LINES)}
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@settings(max_examples=12)
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_truncated_stream_keeps_its_whole_lines(suffix, share):
-    packed = PACKED[suffix]
-    cut = packed[: max(1, int(share * len(packed)))]
-    found = list(lines(decompressed(io.BytesIO(cut), suffix), 1 << 20))
-    *whole, tail = found
+    cut = PACKED[suffix][: max(1, int(share * len(PACKED[suffix])))]
+    *whole, tail = lines(decompressed(io.BytesIO(cut), suffix), 1 << 20)
     assert tail.fault == "ingest.truncated"
     kept = b"".join(line.data + b"\n" for line in whole)
-    assert LINES.startswith(kept)
-    if suffix == ".gz":
-        assert len(kept) + tail.size >= share * len(LINES) * 0.7  # nothing decodable is given up
-
-
-PACKED = {suffix: PACK[suffix](LINES) for suffix in (".gz", ".zst")}
+    assert hashlib.sha256(kept).digest() == hashlib.sha256(LINES[: len(kept)]).digest()
+    if suffix == ".gz":  # nothing that can be decoded is given up
+        assert len(kept) + tail.size == len(zlib.decompressobj(wbits=31).decompress(cut))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@settings(max_examples=12)
 @given(st.floats(0.1, 0.9), st.integers(1, 255))
-def test_a_corrupt_stream_ends_in_a_tail_or_gives_everything(suffix, share, flip):
+def test_a_corrupt_stream_is_noticed(suffix, share, flip):
     packed = bytearray(PACKED[suffix])
     packed[int(share * len(packed))] ^= flip
-    try:
-        whole = b"".join(decompressed(io.BytesIO(bytes(packed)), suffix))
-    except Broken as broken:
-        assert broken.rest >= 0
-    else:
-        assert whole == LINES  # zstd without a checksum may only be wrong where it notices
+    with pytest.raises(Broken):
+        list(decompressed(io.BytesIO(bytes(packed)), suffix))
 
 
 class Slow(io.BytesIO):
@@ -122,10 +117,10 @@ def test_what_survives_a_break_depends_on_the_bytes_alone(suffix):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_bomb_stays_small_in_memory(suffix):
-    packed = PACK[suffix](bytes(60_000_000))
+    packed = PACK[suffix](bytes(100_000_000))
     tracemalloc.start()
     (line,) = lines(decompressed(io.BytesIO(packed), suffix), 1 << 20)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (line.fault, line.size) == ("ingest.too_large", 60_000_000)
-    assert peak < 20_000_000
+    assert (line.fault, line.size) == ("ingest.too_large", 100_000_000)
+    assert peak < 50_000_000

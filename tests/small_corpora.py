@@ -10,7 +10,9 @@ import webdataset as wds
 from ssl_models.reader import INDEX, SHARDS, scan_tar
 
 
-def write_corpus(folder: Path, texts: dict[str, str], split: str = "train", shards: int = 1, index: bool = True) -> Path:
+def write_corpus(
+    folder: Path, texts: dict[str, str], split: str = "train", shards: int = 1, index: bool = True
+) -> Path:
     """Samples in key order, key number i in shard i % shards."""
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     (folder / INDEX).mkdir(exist_ok=True)

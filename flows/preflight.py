@@ -1,0 +1,37 @@
+"""The input of a flow, checked before anything is written and before Prefect is imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data_policies.load import PolicyError
+from data_policies.load import load_policy as load
+from data_policies.schema import Policy
+from flows.recipe import Recipe
+from tasks.errors import UserError
+
+#: Digests of the sources: left here by the command line's check, taken out by the flow that follows it.
+_digests: dict[str, list[dict[str, Any]]] = {}
+
+
+def load_policy(name: str) -> Policy:
+    """The policy, or a UserError that says what is wrong with it."""
+    try:
+        return load(name)
+    except PolicyError as error:
+        raise UserError(error.message, where=error.where, hint=error.hint) from None
+
+
+def check(recipe: Recipe) -> None:
+    """UserError for a bad policy, or for a source that is missing or empty."""
+    from tasks.curation.ingest import source_digests
+
+    load_policy(recipe.policy)
+    _digests[recipe.curation_sha256()] = source_digests(recipe.sources)
+
+
+def digests(recipe: Recipe) -> list[dict[str, Any]]:
+    """The sources' digests: those that the check has just found, else read now."""
+    from tasks.curation.ingest import source_digests
+
+    return _digests.pop(recipe.curation_sha256(), None) or source_digests(recipe.sources)
