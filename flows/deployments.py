@@ -77,7 +77,7 @@ def _check_file(value: dict[str, Any]) -> Iterator[str]:
                 yield f"{where} has no {key}"
         if entry.get("name") in names:
             yield f"{where}: two deployments have this name"
-        names.add(entry.get("name"))
+        names.add(str(entry.get("name")))
         yield from _unknown(where, entry, set(DeploymentConfig.model_fields))
         yield from _check_shape(where, entry)
         yield from _check_parameters(where, entry)
@@ -149,7 +149,7 @@ def _check_parameters(where: str, entry: dict[str, Any]) -> Iterator[str]:
     if not entry.get("entrypoint"):
         return
     try:
-        flow = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
+        flow: Any = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
     except Exception as error:  # noqa: BLE001 - importing a user's module may raise anything
         yield f"{where}: the entrypoint '{entry['entrypoint']}' cannot be imported ({type(error).__name__}: {error})"
         return

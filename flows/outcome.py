@@ -24,7 +24,8 @@ class Outcome:
 
 def conclude(verb: str, json_file: Path | None, work: Callable[[], Outcome]) -> None:
     """Run a verb's work, write the envelope, print an error as one line, and leave with the exit code."""
-    outcome, error = Outcome(), None
+    outcome = Outcome()
+    error: GristmillError | None = None
     try:
         if json_file is not None and not json_file.absolute().parent.is_dir():
             raise UserError("the folder of --json does not exist", where=str(json_file), hint="create it first")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from flows.outcome import Outcome
 from flows.preflight import load_policy
@@ -63,7 +64,8 @@ def ls(home: Path | None) -> Outcome:
     from tasks.governance.manifest import read_manifest, versions
 
     place = Home.at(home)
-    corpora, runs = [], []
+    corpora: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
     for folder in sorted((place.root / "corpora").glob("*")):
         for number in versions(folder):
             manifest = read_manifest(folder / f"v{number}")

@@ -22,4 +22,7 @@ def as_task(step: Callable[..., Any], name: str) -> Callable[..., Any]:
             return Completed(name="Cached", message=f"{result.name} {result.digest[:16]} was there", data=result)
         return result
 
-    return run
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return run(*args, return_state=True, **kwargs).result()  # a named state would come back as a state
+
+    return call

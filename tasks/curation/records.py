@@ -104,10 +104,17 @@ class Scorer(Protocol):
     the engine then halves the batch until it has found the row. It is called from several threads at once.
     """
 
-    name: str
-    VERSION: int
-    inputs: tuple[str, ...]
-    schema: pa.Schema
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def VERSION(self) -> int: ...  # noqa: N802 - the name that every step uses
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+    @property
+    def schema(self) -> pa.Schema: ...
 
     def config(self) -> dict[str, Any]:
         """Everything besides the input rows that the output depends on (JSON-able; digests of models and keys)."""

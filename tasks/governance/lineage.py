@@ -84,15 +84,11 @@ def _ledgers(home: Home) -> dict[str, tuple[str, int | None]]:
 def _connect() -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    # Parquet is built in; nothing may be fetched for a question. Several questions read the same footers.
-    return duckdb.connect(
-        ":memory:",
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "parquet_metadata_cache": True,
-        },
-    )
+    # Parquet is built in; nothing may be fetched for a question.
+    offline: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    connection = duckdb.connect(":memory:", config=offline)
+    connection.execute("SET parquet_metadata_cache = true")  # several questions read the same footers
+    return connection
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str, files: Iterable[str], *values: Any) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def verify(corpus: Path) -> list[Finding]:
     return findings
 
 
-def verified(folder: Path) -> dict[str, object]:
+def verified(folder: Path) -> dict[str, Any]:
     """``audit verify``'s result for a corpus version."""
     with progress("verify", None) as advance:
         findings = verify(folder)

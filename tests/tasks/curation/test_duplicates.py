@@ -306,7 +306,7 @@ def test_a_higher_threshold_needs_no_signing():
     ),
     st.sampled_from([0.3, 0.5, 0.8, 1.0]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_election_equals_the_naive_reading(rows, threshold):
     texts = [row[0] for row in rows]
     table = table_of(texts)

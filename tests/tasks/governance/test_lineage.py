@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import UserError
-from tasks.governance.ledger import LEDGER_SCHEMA, write_ledger
+from tasks.governance.ledger import LEDGER_SCHEMA, VERDICTS, write_ledger
 from tasks.governance.lineage import lineage_mermaid, trace, verify
 from tasks.governance.manifest import Manifest, leaf, merkle_root
 from tasks.home import Home
@@ -58,7 +58,7 @@ def test_a_kept_record_names_its_place_and_the_runs_that_read_it(home, corpus):
 
 
 def test_every_record_is_told_as_its_ledger_row_says(home, corpus):
-    for row in corpus.rows:
+    for row in corpus.rows[::4] + [row_of(corpus, corpus.ids(verdict)[0]) for verdict in VERDICTS]:
         found = trace(home, row["record_id"], no_models)
         told = [key for key in found if key in row]
         assert {"licence", "uri", "value", "threshold", "similarity", "detail"} < set(told)
@@ -171,7 +171,7 @@ def test_a_home_whose_path_is_a_glob_pattern(tmp_path, texts):
     assert len(trace(home, record)["runs"]) == 1
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_trace_equals_a_plain_loop_over_the_rows(tmp_path_factory, seed, count):
     chance, home = random.Random(seed), Home.at(tmp_path_factory.mktemp("home"))
@@ -205,7 +205,7 @@ def guarded(corpus):
     )
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_any_flipped_byte_is_found(shared_corpus, data):
     path = data.draw(st.sampled_from(guarded(shared_corpus)))

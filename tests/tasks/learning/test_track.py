@@ -493,20 +493,26 @@ def test_a_store_that_the_user_names_is_used_and_stays_named(home, prepare, empt
     assert contents(home) == before
 
 
-def test_a_store_is_made_whole_quietly_and_once(tmp_path, capfd, caplog):
+def test_a_store_is_made_whole_and_read_while_it_is_written(empty_store):
+    with contextlib.closing(sqlite3.connect(empty_store)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        (default,) = connection.execute("SELECT artifact_location FROM experiments").fetchone()
+    assert default.startswith((empty_store.parent / "artifacts").as_uri())
+    assert {path.name for path in empty_store.parent.iterdir()} <= {"mlflow.db", "mlflow.db-shm", "mlflow.db-wal"}
+
+
+def test_of_two_that_make_a_store_at_once_the_first_stays_and_both_are_quiet(empty_store, tmp_path, capfd, caplog):
     home = Home.at(tmp_path / "new")
+    home.mlflow.mkdir(parents=True)
+    shutil.copyfile(empty_store, Store(home).database)
+    before = Store(home).database.stat()
     with caplog.at_level(logging.INFO):
-        Store(home).client()
+        Store(home)._create()
+    after = Store(home).database.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert [path.name for path in home.mlflow.iterdir()] == ["mlflow.db"]
     assert [record.name for record in caplog.records if record.name.startswith(("mlflow", "alembic"))] == []
     assert capfd.readouterr() == ("", "")
-    store = Store(home)
-    before = store.database.stat().st_ino
-    with contextlib.closing(sqlite3.connect(store.database)) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("SELECT artifact_location FROM experiments").fetchone()[0].startswith(store.artifacts)
-    store._create()  # another process, at the same time
-    assert store.database.stat().st_ino == before
-    assert not list(home.mlflow.glob(".mlflow*.tmp"))
 
 
 def test_a_store_that_cannot_be_used_is_the_users_error(empty_store, monkeypatch, tmp_path):
