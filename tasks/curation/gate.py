@@ -208,7 +208,7 @@ def _result(check: Check, answer: Any, frame: pa.Table) -> dict[str, Any]:
         observed = ", ".join(f"{name} {value}" for name, value in found.items())
         failing = 0  # no record in particular
     else:
-        observed = f"{failing} of {len(frame)} {'sources' if check.frame == 'sources' else 'records'}"
+        observed = f"{failing} of {len(frame)} {'sources' if check.frame == 'sources' else 'records'} fail"
     return {
         "expectation": check.name,
         "passed": bool(answer.success),

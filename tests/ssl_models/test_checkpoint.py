@@ -42,7 +42,7 @@ def state_of(model, optimizers):
     tensors = [*model.state_dict().values()]
     for optimizer in optimizers:
         for fields in optimizer.state_dict()["state"].values():
-            tensors += fields.values()
+            tensors += [fields[name] for name in sorted(fields)]
     return [tensor.clone() for tensor in tensors]
 
 

@@ -65,7 +65,7 @@ def test_every_parameter_has_one_optimizer_and_only_layer_matrices_decay(optimiz
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_both_optimizers_lower_a_loss(optimizer):
     net = model().train()
-    optimizers = build_optimizers(net, Train(optimizer=optimizer, learning_rate=3e-3))
+    optimizers = build_optimizers(net, Train(optimizer=optimizer, learning_rate=1e-2))
     ids = torch.randint(5, 40, (4, 12), generator=torch.Generator().manual_seed(0))
     losses = []
     for _ in range(15):

@@ -257,9 +257,9 @@ def test_each_corruption_of_the_whole_fails_one_check(name, corrupt):
     entry = result.failed[0]
     assert entry["record_ids"] == []  # null, malformed and so not repeated, or no record in particular
     if name.startswith("ledger."):
-        assert (entry["count"], entry["observed"]) == (1, "1 of 24 records")
+        assert (entry["count"], entry["observed"]) == (1, "1 of 24 records fail")
     if name.startswith("sources."):
-        assert (entry["sources"], entry["observed"]) == (["books"], "1 of 2 sources")
+        assert (entry["sources"], entry["observed"]) == (["books"], "1 of 2 sources fail")
 
 
 def test_what_was_observed_is_said(sound):
@@ -267,8 +267,8 @@ def test_what_was_observed_is_said(sound):
     assert observed["corpus.ledger.closed"] == "read 24, accounted 24"
     assert observed["corpus.admitted.minimum"] == "admitted 17"
     assert observed["corpus.quarantine_share.maximum"] == "quarantine_share 0.083333"
-    assert observed["admitted.licence.allowed"] == "0 of 17 records"
-    assert observed["duplicates.survivor.kept"] == "0 of 2 records"
+    assert observed["admitted.licence.allowed"] == "0 of 17 records fail"
+    assert observed["duplicates.survivor.kept"] == "0 of 2 records fail"
 
 
 def test_at_most_twenty_ids_in_order():

@@ -7,11 +7,14 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,6 +162,24 @@ def test_same_bytes_for_another_order_of_rows(written, tmp_path):
     assert files_of(tmp_path) == files_of(folder)
     assert again.places.equals(shards.places)
     assert again.refs == shards.refs
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes(written, tmp_path):
+    folder, samples, shards = written
+    program = (
+        "import sys, pyarrow.parquet as pq\n"
+        "from pathlib import Path\n"
+        "from tasks.curation.records import Engine\n"
+        "from tasks.curation.shards import write_shards\n"
+        "samples = pq.read_table(sys.argv[1])\n"
+        f"write_shards(samples, Path(sys.argv[2]), {COUNTS}, Engine(ray_address='local'))\n"
+    )
+    pq.write_table(samples, tmp_path / "samples.parquet")
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", program, str(tmp_path / "samples.parquet"), str(tmp_path / "out")]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    assert files_of(tmp_path / "out") == files_of(folder)
 
 
 @settings(max_examples=4, deadline=None)
