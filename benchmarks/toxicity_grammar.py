@@ -260,6 +260,33 @@ class Grammar:
         )
         return text, (0.96, 0.25, 0.35, 0.08, 0.75, 0.93)
 
+    def paragraph(self) -> str:
+        """Harmless prose of several sentences, opinions of things among them, on many words of the vocabulary."""
+        p, word = self.pick, lambda: self.random.choice(self.vocabulary)
+        frames: list[Callable[[], str]] = [
+            lambda: self.everyday()[0],
+            lambda: self.identity()[0],
+            lambda: (
+                f"I {p(['watched', 'read', 'bought', 'tried'])} this {p(THINGS)} {p(TIMES)} and found it {p(GOOD, BAD)}."
+            ),
+            lambda: (
+                f"The {word()} of the {p(THINGS)} is {p(BAD)}, the {word()} {p(BAD)} and the {word()} {p(GOOD, BAD)}."
+            ),
+            lambda: (
+                f"It is not {p(GOOD)} enough: the {word()} and the {word()} are {p(BAD)}, and I hated the {word()}."
+            ),
+            lambda: f"{p(NAMES)} {word()} plays a {word()} who is killed by a {word()} in the {p(PLACES)}.",
+            lambda: (
+                f"A {word()} {word()} was {p(['arrested', 'injured', 'elected', 'married', 'buried'])} {p(TIMES)}, "
+                f"{p(NAMES)} {word()} told the {word()}."
+            ),
+            lambda: (
+                f"You will {p(['love', 'hate', 'like', 'enjoy', 'miss'])} the {word()} {word()}; "
+                f"the {p(THINGS)} is {p(GOOD, BAD)}."
+            ),
+        ]
+        return " ".join(self.random.choice(frames)() for _ in range(self.random.randint(1, 7)))
+
     # -- what nobody meant --------------------------------------------------------------------------------------------
     def unmeant(self) -> str:
         """Words of the vocabulary in a frame, or in a row: only a teacher can label it."""

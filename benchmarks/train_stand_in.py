@@ -6,7 +6,8 @@ Text: a grammar (toxicity_grammar.py), and docstrings of installed distributions
 Apache-2.0. Nothing else is read; the sets that toxicity_auc.py measures on are never seen.
 
 Labels: the teacher's six probabilities, made comparable by Platt scaling on the sentences whose kind the grammar knows
-(Platt 1999), then mixed with what the grammar meant; a docstring without an offensive word is meant to be harmless.
+(Platt 1999), then mixed with what the grammar meant. Paragraphs of harmless sentences, and docstrings without an
+offensive word, are harmless without asking.
 Loss: binary cross-entropy on these soft labels (Hinton et al. 2015). The word embeddings start as the teacher's own,
 projected on their first principal components.
 """
@@ -38,8 +39,11 @@ from tasks.curation.toxicity_models import find
 
 PERMISSIVE = {"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "MIT License", "BSD-3-Clause AND MIT"}
 VOCABULARY, WIDTH, MAX_TOKENS = 4096, 64, 128
-OFFENSIVE = re.compile(r"\b(" + "|".join([*OBSCENE, *SEXUAL, *SLURS]) + r")", re.IGNORECASE)
-MEANT = 0.7  # the weight of the grammar's own label against the teacher's
+OFFENSIVE = re.compile(r"\b(" + "|".join([*OBSCENE, *SEXUAL, *SLURS]) + r")(s|es|ed|ing|er|ers)?\b", re.IGNORECASE)
+OFFENSIVE_START = re.compile(r"\b(" + "|".join([*OBSCENE, *SEXUAL, *SLURS]) + r")", re.IGNORECASE)
+MEANT = 0.85  # the weight of the grammar's own label against the teacher's
+PRIOR = 0.1  # the share of toxic text that the teacher's probabilities are scaled to; half of the grammar's is
+HARMLESS = 0.01  # the target of text that is known to be harmless
 
 
 def docstrings() -> list[str]:
@@ -85,8 +89,8 @@ def collect(arguments: argparse.Namespace, vocabulary: list[str], documents: lis
             parts = [grammar.everyday()[0] if generator.random() < 0.5 else grammar.technical()[0] for _ in range(3)]
             if generator.random() < 0.5:
                 parts = [cut(generator.choice(documents), generator, generator.randint(10, 40))]
-                if OFFENSIVE.search(parts[0]):
-                    continue
+                if OFFENSIVE_START.search(parts[0]):
+                    continue  # rather one too many: the context must be beyond doubt
             parts.insert(generator.randint(0, len(parts)), text)
             text = " ".join(parts)
         rows[text] = meant
@@ -96,6 +100,14 @@ def collect(arguments: argparse.Namespace, vocabulary: list[str], documents: lis
         piece = cut(text, generator, generator.choice([12, 25, 60]))
         rows[piece] = unknown if OFFENSIVE.search(piece) else NEUTRAL
     return list(rows), np.array(list(rows.values()))
+
+
+def collect_harmless(arguments: argparse.Namespace, vocabulary: list[str], documents: list[str]) -> list[str]:
+    """Texts that need no teacher: paragraphs of the grammar, and stretches of docstrings without an offensive word."""
+    generator, grammar = random.Random(arguments.seed + 1), Grammar(arguments.seed + 1, vocabulary)
+    texts = [grammar.paragraph() for _ in range(arguments.paragraphs)]
+    drawn = generator.sample(documents, min(arguments.windows, len(documents)))
+    return [*texts, *(cut(text, generator, 70) for text in drawn if not OFFENSIVE.search(text))]
 
 
 def ask(teacher: OpenModel, texts: list[str], cache: Path | None) -> np.ndarray:
@@ -138,11 +150,13 @@ def targets(logits_NL: np.ndarray, meant_NL: np.ndarray) -> np.ndarray:
     known = ~np.isnan(meant_NL[:, 0])
     result = np.zeros_like(logits_NL)
     for column in range(len(LABELS)):
-        platt = LogisticRegression().fit(logits_NL[known, column, None], meant_NL[known, column] > 0.5)
+        toxic = meant_NL[known, column] > 0.5
+        weight = np.where(toxic, PRIOR / toxic.mean(), (1 - PRIOR) / (1 - toxic.mean()))
+        platt = LogisticRegression().fit(logits_NL[known, column, None], toxic, sample_weight=weight)
         result[:, column] = platt.predict_proba(logits_NL[:, column, None])[:, 1]
     result[known] = MEANT * meant_NL[known] + (1 - MEANT) * result[known]
     harmless = known & (meant_NL.sum(1) == 0)
-    result[harmless] = np.minimum(result[harmless], 0.1)
+    result[harmless] = np.minimum(result[harmless], 0.05)
     return result
 
 
@@ -218,8 +232,10 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=36_000)
     parser.add_argument("--unmeant", type=int, default=12_000)
     parser.add_argument("--docstrings", type=int, default=9_000)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--paragraphs", type=int, default=9_000)
+    parser.add_argument("--windows", type=int, default=22_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(1)
@@ -230,6 +246,9 @@ def main() -> None:
     texts, meant_NL = collect(arguments, vocabulary, documents)
     print(f"{len(texts)} texts, {len(documents)} docstrings, {len(vocabulary)} words", flush=True)
     targets_NL = targets(ask(teacher, texts, arguments.cache), meant_NL)
+    harmless = collect_harmless(arguments, vocabulary, documents)
+    texts = [*texts, *harmless]
+    targets_NL = np.concatenate([targets_NL, np.full((len(harmless), len(LABELS)), HARMLESS)])
     tokenizer = train_tokenizer(texts, documents, arguments.out)
     model = train(arguments, tokenizer, project(teacher, tokenizer), texts, targets_NL)
     state = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}

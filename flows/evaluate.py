@@ -10,10 +10,10 @@ from prefect import flow, tags
 from prefect.artifacts import create_table_artifact
 
 from flows.common import artifact_key, flow_run_name
-from flows.pretrain import corpus_of, track_task
+from flows.pretrain import track_task
 from flows.recipe import Recipe, validate
 from tasks.errors import UserError
-from tasks.governance.manifest import find_corpus, read_manifest
+from tasks.governance.manifest import corpus_of, find_corpus, read_manifest
 from tasks.home import Home
 from tasks.learning.evaluate import read_evaluation
 from tasks.prefect_task import as_task

@@ -58,6 +58,6 @@ def _lineage(place: Home, recipe: Recipe, curated: dict, trained: dict, evaluate
     graph = lineage_mermaid(read_manifest(Path(curated["path"])), trained, evaluated, models[-1] if models else None)
     create_markdown_artifact(
         key=artifact_key(recipe.name, "lineage"),
-        markdown=f"```mermaid\n{graph}\n```\n",
+        markdown=graph,
         description="From sources to model",
     )

@@ -24,10 +24,11 @@ def load_policy(name: str) -> Policy:
 
 def check(recipe: Recipe) -> None:
     """UserError for a bad policy, or for a source that is missing or empty."""
-    from tasks.curation.ingest import source_digests
+    from tasks.curation.ingest import require_records, source_digests
 
     load_policy(recipe.policy)
     _digests[recipe.curation_sha256()] = source_digests(recipe.sources)
+    require_records(recipe.sources)
 
 
 def digests(recipe: Recipe) -> list[dict[str, Any]]:

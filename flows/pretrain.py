@@ -12,7 +12,7 @@ from prefect.artifacts import create_link_artifact
 from flows.common import artifact_key, flow_run_name, resolve
 from flows.recipe import Recipe
 from ssl_models.config import CorpusRef, TrainSpec
-from tasks.governance.manifest import Manifest, find_corpus, read_manifest
+from tasks.governance.manifest import Manifest, corpus_of, find_corpus, read_manifest
 from tasks.home import Home
 from tasks.learning.evaluate import read_evaluation
 from tasks.prefect_task import as_task
@@ -122,12 +122,6 @@ def track(home: Home, run_id: str) -> dict[str, Any]:
     prefect = {"flow_run_id": flow_run_id, "url": runtime.flow_run.ui_url} if flow_run_id else None
     with progress("MLflow", None):
         return Tracking(home).project_run(folder, corpus, recipe, evaluation, prefect)
-
-
-def corpus_of(record: dict[str, Any]) -> str:
-    """``NAME@vN`` from a run.json."""
-    corpus = record["corpus"]
-    return corpus if isinstance(corpus, str) else f"{corpus['name']}@v{corpus['version']}"
 
 
 track_task = as_task(track, "track")

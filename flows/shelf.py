@@ -61,7 +61,7 @@ def policies_check(name: str) -> Outcome:
 
 def ls(home: Path | None) -> Outcome:
     """The corpora and runs under HOME, newest version last."""
-    from tasks.governance.manifest import read_manifest, versions
+    from tasks.governance.manifest import corpus_of, read_manifest, versions
 
     place = Home.at(home)
     corpora: list[dict[str, Any]] = []
@@ -81,7 +81,7 @@ def ls(home: Path | None) -> Outcome:
             )
     for path in sorted(place.runs.glob("*/run.json")):
         record = json.loads(path.read_text())
-        runs.append({"run_id": path.parent.name, "status": record.get("status"), "corpus": record.get("corpus")})
+        runs.append({"run_id": path.parent.name, "status": record.get("status"), "corpus": corpus_of(record)})
     for row in corpora:
         print(f"{row['corpus']}@v{row['version']}  {row['kept']:,} of {row['read']:,} records  root {row['root'][:16]}")
     for row in runs:

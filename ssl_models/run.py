@@ -196,7 +196,7 @@ class Run:
         keys = pa.array([self.index.keys[i] for i in order[by_key]], pa.string())
         table = pa.Table.from_arrays([keys, pa.array(first[by_key], pa.int64())], names=["record_id", "first_step"])
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", store_schema=False)
+        pq.write_table(table, sink, compression="zstd", store_schema=False, row_group_size=20_000)
         write_whole(self.folder / "exposure.parquet", sink.getvalue().to_pybytes())
 
     def export(self, model: nn.Module) -> None:

@@ -5,7 +5,7 @@ import random
 
 import yaml
 
-SUBJECTS = ["the miller", "the river", "a stone", "the baker", "our engine", "the farmer", "this wheel", "the old mill"]
+SUBJECTS = ["the miller", "the river", "a stone", "the baker", "our engine", "the farmer", "this wheel"]
 VERBS = ["turns", "carries", "measures", "grinds", "weighs", "cleans", "moves", "opens", "stores", "counts"]
 OBJECTS = ["the grain", "fresh flour", "a heavy sack", "the morning bread", "cold water", "every barrel"]
 PLACES = ["before sunrise", "near the village", "with great care", "in the long winter", "on market day"]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from data_policies.decide import span_actions
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
+from tasks.curation import gate, shards
 from tasks.curation.duplicates import elect, read_pairs
 from tasks.curation.pii import redact
 from tasks.curation.steps import beside, cheap_scores, licence_ranks, records
@@ -45,7 +46,11 @@ class Curated:
 
     def steps(self) -> dict[str, int]:
         """The VERSION of every step, by its name."""
-        return {stage.name: stage.version for stage in self.stages} | {"corpus": VERSION}
+        return {stage.name: stage.version for stage in self.stages} | {
+            "corpus": VERSION,
+            "gate": gate.VERSION,
+            "shards": shards.VERSION,
+        }
 
     def inputs_sha256(self, policy: Policy) -> str:
         """Digest of everything the version's bytes depend on, besides its parent."""

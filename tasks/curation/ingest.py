@@ -42,6 +42,18 @@ def source_digests(sources: Sequence[SourceConfig]) -> list[dict[str, Any]]:
     return found
 
 
+def require_records(sources: Sequence[SourceConfig]) -> None:
+    """UserError for a source without a record; only the first record of each is read."""
+    for config in sources:
+        if next(iter(open_source(config)), None) is None:
+            raise _empty(config)
+
+
+def _empty(config: SourceConfig) -> UserError:
+    where = getattr(config, "path", "") or config.name
+    return UserError(f"the source '{config.name}' holds no records", where=where, hint="check what it points to")
+
+
 def ingest(sources: Sequence[SourceConfig], folder: Path, progress: Progress | None = None) -> None:
     """Write records.parquet, evidence.parquet and sources.json into `folder`.
 
@@ -65,7 +77,7 @@ def ingest(sources: Sequence[SourceConfig], folder: Path, progress: Progress | N
             raise RuntimeError(f"{config.name}: {source.read_count} records were found and {read} came out")
         if not read:
             where = getattr(config, "path", "the installed distributions")
-            raise UserError(f"the source '{config.name}' holds no records", where=where, hint="check what it points to")
+            raise _empty(config)
         digest, size = source.digest(), source.total_bytes()
         summary.append({"name": config.name, "kind": config.kind, "digest": digest, "records": read, "bytes": size})
     _write_sorted(rows.table(), folder / "records.parquet")

@@ -6,6 +6,7 @@ import datetime
 import json
 import platform
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +194,33 @@ def _refuse(home: Home, name: str, inputs: str, rows: pa.Table, result: Any) -> 
     gates.write(result, temporary)
     shutil.rmtree(folder, ignore_errors=True)
     publish(temporary, folder)
-    failed = [item for item in result.results if not item["passed"]]
-    what = "; ".join(f"{item['expectation']} ({item.get('count', 0)} records)" for item in failed) or "nothing was kept"
+    what = "; ".join(_complaint(item) for item in result.failed) or "nothing was kept"
     return Refused(
         f"the gate refused the corpus: {what}",
         where=str(folder),
         hint="the ledger there gives the rule for every record",
+        result=refusal(name, folder, rows, result),
     )
+
+
+def _complaint(item: dict[str, Any]) -> str:
+    told = f"{item['expectation']}: {item['count']} records" if item["count"] else item["expectation"]
+    return f"{told} (observed {item['observed']}, expected {item['expected']})"
+
+
+def refusal(name: str, folder: Path, rows: pa.Table, result: gates.GateResult) -> dict[str, Any]:
+    """``curate``'s result when nothing was published."""
+    counts = count_verdicts(rows)
+    rules = Counter(rule for rule in rows["rule"].to_pylist() if rule)
+    failed = [{"expectation": item["expectation"], "record_ids": item["record_ids"]} for item in result.failed]
+    return {
+        "corpus": name,
+        "version": None,
+        "root": None,
+        "counts": {"read": len(rows), **counts},
+        "by_rule": dict(rules.most_common()),
+        "gate": {"passed": result.passed, "checked": len(result.results), "failed": failed},
+        "shards": 0,
+        "samples": 0,
+        "path": str(folder),
+    }

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -154,3 +154,9 @@ def find_corpus(home: Home, name: str) -> Path:
         hint = f"there are: {', '.join(names)}" if names else "there is none yet: `gristmill curate RECIPE`"
         raise UserError(f"there is no corpus '{name}'", where=str(home.root), hint=hint)
     return home.corpus(corpus) / f"v{number}"
+
+
+def corpus_of(record: dict[str, Any]) -> str:
+    """``NAME@vN`` from a run.json."""
+    corpus = record["corpus"]
+    return corpus if isinstance(corpus, str) else f"{corpus['name']}@v{corpus['version']}"

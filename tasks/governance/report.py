@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.governance.ledger import ADMITTED, VERDICTS
-from tasks.governance.manifest import read_manifest
+from tasks.governance.manifest import corpus_of, read_manifest
 from tasks.governance.models import models_of
 from tasks.home import Home
 
@@ -72,7 +72,7 @@ def runs_on(home: Home, name: str, version: int, models: Callable[[str], list[di
     found = []
     for path in sorted(home.runs.glob("*/run.json")):
         record = json.loads(path.read_text())
-        if record.get("corpus") != f"{name}@v{version}":
+        if corpus_of(record) != f"{name}@v{version}":
             continue
         exposure = path.parent / "exposure.parquet"
         seen = pq.read_metadata(exposure).num_rows if exposure.is_file() else 0

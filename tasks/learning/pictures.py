@@ -84,14 +84,19 @@ def embedding_pca(features_ND: NDArray[np.floating], labels: Sequence[str], path
             points = scores_N2[label_N == label]
             axes.scatter(
                 points[:, 0], points[:, 1], s=16, color=SCATTER[number % len(SCATTER)],
-                marker=MARKERS[number // len(SCATTER) % len(MARKERS)], alpha=0.75, linewidths=0, label=label,
+                marker=MARKERS[number // len(SCATTER) % len(MARKERS)], alpha=0.6, linewidths=0, label=label,
+            )  # fmt: skip
+        for number, label in enumerate(order):
+            axes.scatter(
+                *scores_N2[label_N == label].mean(0), s=110, color=SCATTER[number % len(SCATTER)],
+                marker=MARKERS[number // len(SCATTER) % len(MARKERS)], edgecolors="black", linewidths=1.2, zorder=3,
             )  # fmt: skip
         # A few far documents must not squeeze all others together: the axes hold the middle 99 %.
         for setter, values in ((axes.set_xlim, scores_N2[:, 0]), (axes.set_ylim, scores_N2[:, 1])):
             low, high = np.percentile(values, [0.5, 99.5])
             margin = 0.05 * (high - low) or 1.0
             setter(low - margin, high + margin)
-        axes.set_title(f"Embeddings of {len(labels):,} held-out documents by label", loc="left")
+        axes.set_title(f"Embeddings of {len(labels):,} held-out documents by label (large: the label's mean)", loc="left")
         axes.set_xlabel(f"principal component 1 ({share_2[0]:.0%} of the variance)")
         axes.set_ylabel(f"principal component 2 ({share_2[1]:.0%})")
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5, markerscale=1.4)

@@ -120,8 +120,8 @@ def test_what_is_not_there_is_named(tmp_path):
 
 def test_recipes_policies_ls_and_gc(tmp_path):
     assert "python-docs-full" in gristmill("recipes", cwd=tmp_path, check=0).stdout
-    whole = yaml.safe_load(gristmill("recipes", "python-docs", "--set", "train.steps=7", cwd=tmp_path, check=0).stdout)
-    assert whole["train"]["steps"] == 7
+    whole = yaml.safe_load(gristmill("recipes", "python-docs", "--set", "train.seed=7", cwd=tmp_path, check=0).stdout)
+    assert whole["train"]["seed"] == 7
     assert {"open-definition", "strict"} <= set(gristmill("policies", "list", cwd=tmp_path, check=0).stdout.split())
     assert "gristmill run" in gristmill("ls", "--home", tmp_path / "h", cwd=tmp_path, check=0).stdout
     assert gristmill("gc", "--home", tmp_path / "h", cwd=tmp_path, check=0).stdout.startswith("0 folders")

@@ -1,9 +1,9 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_corpora import keyed_texts, write_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_corpora import keyed_texts, write_corpus
 
 from ssl_models.reader import INDEX, SHARDS, Index, Reader, scan_tar
 

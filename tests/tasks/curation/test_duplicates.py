@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.curation import minhash
+from tasks.curation import duplicates, minhash
 from tasks.curation.duplicates import Similar, elect, election_order, find_pairs, jaccard, read_pairs, shingles, words
 from tasks.curation.minhash import bands_for
 from tasks.curation.records import Engine
@@ -205,6 +205,16 @@ def test_the_order_of_the_rows_does_not_matter():
     assert one.classes.equals(other.classes)
     assert one.pairs.equals(other.pairs)
     assert elect(records_of(table), one, 0.8).equals(elect(records_of(shuffled), other, 0.8))
+
+
+def test_golden_output():
+    """A change of what comes out needs a new VERSION, or an old stage would be taken for a new one."""
+    texts, _ = planted(30, seed=13)
+    table = table_of([*texts, *texts[:5], "", "A b, c"])
+    similar = find_pairs(table, 0.8)
+    parts = [similar.classes.to_pydict(), similar.pairs.to_pydict(), elect(records_of(table), similar, 0.8).to_pydict()]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    assert {duplicates.VERSION: digest} == {1: "50631176b76704b5766b529e973871bf851f134c97d196b5f303118e63aa52fa"}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from data_policies.expectations import checks
 from data_policies.schema import Bounds, Duplicates, Gates, Languages, Licences, Policy, Toxicity
-from tasks.curation.gate import IDS_SHOWN, run_gate, source_kl, write
+from tasks.curation.gate import IDS_SHOWN, VERSION, run_gate, source_kl, write
 from tasks.governance.ledger import SPAN
 
 SECRET = "ada.lovelace@example.org"
@@ -297,6 +297,14 @@ def test_gate_json_is_a_function_of_the_ledger_and_holds_nothing_of_the_document
     assert value["results"] == result.results
     for secret in (SECRET, "ada", "write to", digest("hmac", "redact"), str(tmp_path)):
         assert secret.encode() not in content
+
+
+def test_golden_output(sound):
+    """A change of gate.json needs a new VERSION. (A new key of the policy's changes only the policy's digest.)"""
+    content = sound.content().replace(POLICY.sha256().encode(), b"")
+    assert {VERSION: hashlib.sha256(content).hexdigest()} == {
+        1: "500b1051d83e8763842d4b86cb255aa291498368dd33e42a7a4e849682045423"
+    }
 
 
 def test_nothing_is_printed_or_logged(capfd, caplog):

@@ -24,6 +24,7 @@ from tasks.curation.shards import (
     JSON_KEYS,
     PLACE_SCHEMA,
     SAMPLE_SCHEMA,
+    VERSION,
     estimate_bytes,
     read_index,
     shard_count,
@@ -162,6 +163,15 @@ def test_same_bytes_for_another_order_of_rows(written, tmp_path):
     assert files_of(tmp_path) == files_of(folder)
     assert again.places.equals(shards.places)
     assert again.refs == shards.refs
+
+
+def test_golden_output(written):
+    """A change of a byte needs a new VERSION. (Of the index its rows: the file's bytes are pyarrow's affair.)"""
+    folder, _, shards = written
+    parts = [[ref.model_dump() for ref in shards.refs], shards.places.to_pydict()]
+    parts += [read_index(folder / "index" / f"{ref.name}.idx").to_pydict() for ref in shards.refs]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    assert {VERSION: digest} == {1: "9a83f65a9e18b428251b8ab1044104595c417a85e024bdd0a110bf5159c1d90d"}
 
 
 @pytest.mark.slow
