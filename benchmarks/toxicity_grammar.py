@@ -267,7 +267,8 @@ class Grammar:
             lambda: self.everyday()[0],
             lambda: self.identity()[0],
             lambda: (
-                f"I {p(['watched', 'read', 'bought', 'tried'])} this {p(THINGS)} {p(TIMES)} and found it {p(GOOD, BAD)}."
+                f"I {p(['watched', 'read', 'bought', 'tried'])} this {p(THINGS)} {p(TIMES)} "
+                f"and found it {p(GOOD, BAD)}."
             ),
             lambda: (
                 f"The {word()} of the {p(THINGS)} is {p(BAD)}, the {word()} {p(BAD)} and the {word()} {p(GOOD, BAD)}."

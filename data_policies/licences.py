@@ -21,7 +21,7 @@ from data_policies.readings import Reading, exact
 from data_policies.spdx import canonical, leaves
 
 #: The concluded expression changes with these tables and rules; raise it when either does.
-DETECTOR_VERSION = 1
+DETECTOR_VERSION = 2
 
 PROBLEMS = ("", "missing", "unknown", "conflict", "vendored")
 FIELDS = ("expression", "name", "text", "url", "classifier", "vendored")  # the order of authority
@@ -46,12 +46,25 @@ class Conclusion:
 
 
 def conclude(fields: Sequence[tuple[str, str]]) -> Conclusion:
-    """Weigh (field, value) pairs; fields as in FIELDS. ValueError on a field that is not one of them.
+    """Weigh (field, value) pairs; fields as in FIELDS, or ``file``. ValueError on a field that is none of them.
 
-    The order of the pairs does not count, except in `declared` and `detail` among pairs of the same field.
+    A ``file`` is a licence file that lies beside: it is asked only when nothing else names a licence ("BSD" as a name and
+    "BSD License" as a classifier do not say which), and then as a ``text``. The order of the pairs does not count, except
+    in `declared` and `detail` among pairs of the same field.
     """
-    if strange := sorted({field for field, _ in fields} - set(FIELDS)):
-        raise ValueError(f"unknown licence evidence field {strange[0]!r}; known: {', '.join(FIELDS)}")
+    if strange := sorted({field for field, _ in fields} - {*FIELDS, "file"}):
+        raise ValueError(f"unknown licence evidence field {strange[0]!r}; known: {', '.join(FIELDS)}, file")
+    stated = [pair for pair in fields if pair[0] != "file"]
+    files = [("text", value) for field, value in fields if field == "file"]
+    concluded = _conclude(stated)
+    if files and concluded.problem in ("unknown", "missing"):
+        with_files = _conclude([*stated, *files])
+        if not with_files.problem or not stated:
+            return with_files
+    return concluded
+
+
+def _conclude(fields: Sequence[tuple[str, str]]) -> Conclusion:
     ordered = sorted(fields, key=lambda pair: FIELDS.index(pair[0]))
     vendored = [value for field, value in ordered if field == "vendored"]
     own = [(field, value) for field, value in ordered if field != "vendored"]

@@ -111,8 +111,18 @@ def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "samples": sum(manifest.splits.values()),
         "splits": manifest.splits,
         "policy": manifest.policy.model_dump(),
+        "toxicity_model": scored_by(folder),
         "path": str(folder),
     }
+
+
+def scored_by(folder: Path) -> str:
+    """Which toxicity model decided this version, in words; "" when the policy asks for none."""
+    toxicity = json.loads((folder / "policy.json").read_text())["toxicity"]
+    if toxicity is None:
+        return ""
+    model = toxicity["model"]
+    return "the stand-in (Detoxify's architecture; not for production decisions)" if model == "stand-in" else model
 
 
 def _artifacts(outcome: dict[str, Any], policy: Policy) -> None:

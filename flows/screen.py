@@ -36,12 +36,12 @@ def corpus(home: Home, result: dict[str, Any], out: Console | None = None) -> No
     counts = result["counts"]
     out.rule(f"[bold]{result['corpus']}@v{result['version']}[/bold]", align="left")
     parts = " + ".join(f"[{STYLE[name]}]{name} {counts[name]:,}[/]" for name in STYLE)
-    out.print(f"[bold]read[/bold]     {counts['read']:,} records = {parts}")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 9), show_header=False)
+    out.print(f"[bold]read[/bold]     {counts['read']:,} = {parts}", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
     rules = list(result["by_rule"].items())
     half = (min(len(rules), RULES_SHOWN) + 1) // 2
     for column in range(4):
-        table.add_column(justify="right" if column % 2 else "left")
+        table.add_column(justify="right" if column % 2 else "left", no_wrap=True)
     for left, right in zip(rules[:half], [*rules[half : 2 * half], *[("", 0)] * half], strict=False):
         table.add_row(left[0], f"{left[1]:,}", right[0], f"{right[1]:,}" if right[0] else "")
     out.print(table)

@@ -20,8 +20,8 @@ STRICT = ConfigDict(extra="forbid")
 class Tokenizer:
     """A subword vocabulary, trained on the corpus's train split.
 
-    `training_megabytes`: at most so many MB of text, documents drawn by keyed hash of their id. `maximum_word_characters`:
-    WordPiece gives a longer word up as [UNK].
+    `training_megabytes`: at most so many MB of text, documents drawn by keyed hash of their id.
+    `maximum_word_characters`: WordPiece gives a longer word up as [UNK].
     """
 
     kind: Literal["wordpiece", "bpe"] = "wordpiece"
@@ -36,10 +36,10 @@ class Tokenizer:
 class TextEncoder:
     """A transformer encoder in a form that `transformers` loads: from a config, or continuing from a checkpoint.
 
-    `continue_from`: a local folder or a hub name (safetensors only); then only `maximum_tokens` of the shape is read, and
-    `continue_from_sha256` pins the weights file. `window_tokens`: ModernBERT's local layers see so many tokens in all;
-    every `global_every`-th layer sees everything; `rope_theta` is the base of its rotary positions. `neighbour_heads`: ModernBERT only; start the heads of the first layers
-    as looks at neighbouring positions (ssl_models.encoders explains).
+    `continue_from`: a local folder or a hub name (safetensors only); its shape then replaces the one given here, and
+    `continue_from_sha256` pins its model.safetensors. For ModernBERT alone: `window_tokens`, how many tokens the local
+    layers see in all (every `global_every`-th layer sees everything); `rope_theta`, the base of its rotary positions;
+    `neighbour_heads`, start heads as looks at neighbouring positions (ssl_models.encoders explains).
     """
 
     architecture: Literal["modernbert", "bert", "roberta"] = "modernbert"
@@ -95,9 +95,9 @@ class Train:
     """The loop. `batch` counts rows of `sequence_length` tokens; length and schedules count steps, never epochs.
 
     The learning rate rises linearly over `warmup_steps`, stays, and over the last `decay_share` of the steps falls to
-    zero (`decay`: linear, cosine, or 1 - sqrt). `optimizer` muon: Muon for the matrices of the layers, AdamW for the rest
-    (`embedding_learning_rate`; None: the same rate). `precision` auto: bfloat16 where the device multiplies it natively.
-    `threads`: None: as many as this process may use, at most 16; a resumed run keeps the number that it started with.
+    zero (`decay`: linear, cosine, or 1 - sqrt). `optimizer` muon: Muon for the matrices of the layers, AdamW for the
+    rest (`embedding_learning_rate`; None: the same rate). `precision` auto: bfloat16 where the device multiplies it
+    natively. `threads` None: as many as this process may use, at most 16; a resumed run keeps what it started with.
     """
 
     steps: int = Field(default=1000, ge=1)

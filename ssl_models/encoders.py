@@ -1,4 +1,4 @@
-"""Text encoders from `transformers`: built from a config, or continuing from a checkpoint; packed rows in, hidden states out.
+"""Text encoders from `transformers`: from a config or a checkpoint; packed rows in, hidden states out.
 
 What is initialised how: everything as the library does, from a generator seeded by (seed, "weights"). With
 `neighbour_heads`, the first layers of a ModernBERT get query and key biases too: under rotary positions a pair of
@@ -105,6 +105,12 @@ def _continue(config: TextEncoder, vocabulary: int) -> nn.Module:
         raise ValueError(f"{name}: the tokenizer has {vocabulary} words, more than the checkpoint embeds")
     model.config.dtype = torch.float32
     return model.float()
+
+
+def maximum_tokens(model: Any) -> int:
+    """The longest row that the model has positions for."""
+    offset = model.config.pad_token_id + 1 if model.config.model_type == "roberta" else 0
+    return model.config.max_position_embeddings - offset
 
 
 def _check_weights(name: str, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Keyed randomness: 64-bit hashes of (seed, epoch, sample, position), the same on every machine and in any order of calls.
+"""Keyed randomness: 64-bit hashes of (seed, epoch, sample, position), the same on every machine, in any order of calls.
 
 The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64-bit words with full avalanche.
 """

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 def masked_cross_entropy(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """Mean of -log softmax(logits)[target] over the N masked positions (Devlin et al. 2019, arXiv 1810.04805).
 
-    Computed in float32 or better. With N = 0 it is 0 with zero gradient: a batch without a masked token teaches nothing,
-    and a mean over nothing would be NaN.
+    Computed in float32 or better. With N = 0 it is 0 with zero gradient: a batch without a masked token teaches
+    nothing, and a mean over nothing would be NaN.
     """
     if logits_NV.ndim != 2 or targets_N.ndim != 1 or len(logits_NV) != len(targets_N):
         raise ValueError(

@@ -42,7 +42,12 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
         return [adamw]
     # Scaled to AdamW's usual step size (Liu et al. 2025, arXiv 2502.16982), so one learning rate means one thing.
     muon = torch.optim.Muon(
-        layers, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        layers,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        momentum=0.95,
+        adjust_lr_fn="match_rms_adamw",
+        ns_steps=int(__import__("os").environ.get("GNS", "5")),
     )
     for group in muon.param_groups:
         group["peak"] = config.learning_rate
@@ -50,7 +55,7 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
 
 
 def schedule(step: int, config: Train) -> float:
-    """The factor on every learning rate at `step` (1..steps): linear warm-up, plateau, decay to zero after the last step."""
+    """The factor on every learning rate at `step` (1..steps): linear warm-up, plateau, decay to zero past the last."""
     if step <= config.warmup_steps:
         return step / config.warmup_steps
     decay_steps = round(config.decay_share * config.steps)

@@ -1,7 +1,7 @@
 """A causal packer: documents into fixed rows of T tokens, nothing dropped, no batch that depends on a later document.
 
-A document becomes chunks of at most T tokens, each [CLS] tokens [SEP]. A chunk goes into the open row that it fills best;
-where it fits in none, the fullest open row is closed. B closed rows are a batch. More rows are open than a batch
+A document becomes chunks of at most T tokens, each [CLS] tokens [SEP]. A chunk goes into the open row that it fills
+best; where it fits in none, the fullest open row is closed. B closed rows are a batch. More rows are open than a batch
 holds, so a closed row is the fullest of many: density stays above 95 % on ordinary text.
 """
 
@@ -152,7 +152,7 @@ class Packer:
         )
 
     def state(self) -> dict[str, list[int]]:
-        """Everything between two batches, as integers: which chunks lie in which open or closed row, and what comes next.
+        """Everything between two batches, as integers: which chunks lie in which row, and what comes next.
 
         Texts are not kept: a chunk is named by (position of its document, number), and read again on `restore`.
         """

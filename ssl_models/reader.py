@@ -1,7 +1,7 @@
 """Indexed random access to WebDataset shards in a keyed global order: exactly once an epoch, resumable at any document.
 
-The order of epoch e is a sort by hash of (seed, e, sample key): removing a document moves no other, so every batch before
-its first appearance stays as it was. The stream is endless, and its whole state is one number: documents read so far.
+The order of epoch e is a sort by hash of (seed, e, sample key): removing a document moves no other, so every batch
+before its first appearance stays as it was. The stream is endless; its whole state is the number of documents read.
 """
 
 from __future__ import annotations

@@ -1,18 +1,15 @@
-"""A run's folder and its parts: run.json, metrics.jsonl, exposure.parquet, checkpoints/, encoder/, device and batches."""
+"""A run's parts: corpus, tokenizer, objective, batches; and its folder: run.json, metrics, exposure, encoder."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import queue
 import shutil
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,65 +21,15 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from ssl_models.checkpoint import publish, write_whole
-from ssl_models.config import Train, TrainSpec
-from ssl_models.encoders import build_encoder
+from ssl_models.config import TrainSpec
+from ssl_models.device import Device
+from ssl_models.encoders import build_encoder, maximum_tokens
 from ssl_models.objectives.mlm import MaskedLanguageObjective
 from ssl_models.packing import Batch, Packer
 from ssl_models.reader import Index, Reader
 from ssl_models.views.masking import Vocabulary
 
 PARENT = "GRISTMILL_PARENT"  # pid of the process that waits for the trainer; without it the trainer stops
-
-
-@dataclass(frozen=True)
-class Device:
-    torch: torch.device
-    bfloat16: bool
-    threads: int
-
-
-def choose_device(config: Train, folder: Path) -> Device:
-    """CUDA where there is one, else the CPU with a fixed number of threads and deterministic algorithms.
-
-    A resumed run keeps the threads and the precision that it started with: both are in its weights.
-    """
-    started = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
-    threads = config.threads or started.get("threads") or min(16, len(os.sched_getaffinity(0)))
-    torch.set_num_threads(threads)
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "cpu")
-    if not cuda:
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    precision = config.precision
-    if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if cuda else _cpu_multiplies_bfloat16()
-        precision = started.get("precision") or ("bfloat16" if native else "float32")
-    return Device(device, precision == "bfloat16", threads)
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return " avx512_bf16" in flags or " amx_bf16" in flags
-
-
-@contextlib.contextmanager
-def locked(path: Path, seconds: float = 30.0) -> Iterator[None]:
-    """Hold an advisory lock; ValueError when another trainer keeps it for so long. The system frees it on any death."""
-    with open(path, "w") as file:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ValueError(f"{path.parent}: another trainer is at work on this run") from None
-                time.sleep(0.1)
-        yield
 
 
 class Run:
@@ -112,12 +59,17 @@ class Run:
         return [np.array(one.ids, np.int32) for one in encoded]
 
     def build_model(self) -> nn.Module:
-        return build_encoder(
+        model = build_encoder(
             self.spec.encoder,
             vocabulary=self.tokenizer.get_vocab_size(),
             special=self.special,
             seed=self.spec.train.seed,
         )
+        if (length := self.spec.train.sequence_length) > (limit := maximum_tokens(model)):
+            raise ValueError(
+                f"{self.spec.encoder.continue_from}: it takes {limit} tokens, train.sequence_length is {length}"
+            )
+        return model
 
     @contextlib.contextmanager
     def batches(self, device: Device) -> Iterator[Iterator[tuple[Batch, Any]]]:
@@ -188,7 +140,7 @@ class Run:
             file.write(json.dumps(line) + "\n")
 
     def write_exposure(self, reads: list[int]) -> None:
-        """record_id and first_step of every document read, sorted by record_id; a document is exposed when it is read."""
+        """record_id and first_step of every document read, sorted by record_id; reading is exposure."""
         read = min(reads[-1] if reads else 0, len(self.index))
         order = self.index.order(self.spec.train.seed, 0)[:read]
         first = np.searchsorted(np.array(reads, np.int64), np.arange(read), side="right") + 1

@@ -1,7 +1,7 @@
 """The loop: ``python -m ssl_models.trainer SPEC.json``.
 
-Exit codes: 0 finished; 75 stopped by SIGTERM or SIGINT after saving (run again to go on); 2 a spec, corpus or checkpoint
-that cannot be used; 65 a loss or gradient that is no number. The last line of standard error says why, as JSON.
+Exit codes: 0 finished; 75 stopped by SIGTERM or SIGINT after saving (run again to go on); 2 a spec, corpus or
+checkpoint that cannot be used; 65 a loss or gradient that is no number. Standard error's last line says why, as JSON.
 Killed at any point and run again, it ends in the same weights: on the CPU bit for bit.
 """
 
@@ -18,11 +18,12 @@ import torch
 
 from ssl_models.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from ssl_models.config import TrainSpec
+from ssl_models.device import Device, choose_device, locked
 from ssl_models.health import NonFinite, gradient_norm, require_finite
 from ssl_models.keys import stream
 from ssl_models.optimizers import build_optimizers, schedule, set_learning_rate
 from ssl_models.packing import Batch
-from ssl_models.run import Device, Run, choose_device, locked
+from ssl_models.run import Run
 
 FINISHED, USER_ERROR, NON_FINITE, STOPPED = 0, 2, 65, 75
 

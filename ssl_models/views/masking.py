@@ -49,7 +49,7 @@ def mask_batch(
     flat, segments = ids_BT.ravel(), segment_BT.ravel()
     candidates = np.flatnonzero((segments >= 0) & ~vocabulary.special_V[flat])
     segment_N = segments[candidates]
-    # A position's place in its segment, counted from the segment's first position, specials included: what keys its hash.
+    # What keys a position's hash: its place in the segment, specials counted too.
     present = np.flatnonzero(segments >= 0)
     first_S = np.full(len(keys_S), len(flat), np.int64)
     np.minimum.at(first_S, segments[present], present)
@@ -89,7 +89,7 @@ def mask_document(
     epoch: int = 0,
     chunk: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mask of one segment on its own: (corrupted ids [T], selected bool [T]); equal to its part of a packed batch."""
+    """The mask of one segment alone, equal to its part of a packed batch: (corrupted ids [T], selected bool [T])."""
     keys_S = segment_keys(sample_words([key]), np.array([epoch]), np.array([chunk]), seed)
     ids_1T = np.asarray(ids_T)[None]
     corrupted, selected = mask_batch(ids_1T, np.zeros_like(ids_1T), keys_S, vocabulary, rule)

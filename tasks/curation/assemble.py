@@ -82,6 +82,7 @@ def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None)
         scored.drop_columns(["ingest_rule", "ingest_detail"]),
         "scores",
     )
+    trial = verdicts is not None  # a record that only the tried policy admits was never compared: it stays
     if verdicts is None:
         verdicts = pq.read_table(Path(curated.decided.path) / "verdicts.parquet")
     table = beside(table, verdicts, "verdicts")
@@ -90,7 +91,7 @@ def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None)
     admitted_rows = pc.is_in(table["verdict"], pa.array(ADMITTED))
     table = _set(table, "text", _written(table, admitted_rows, policy))
     table = table.append_column("sample_sha256", _text_digests(table["text"]))
-    table = _without_duplicates(table, curated, policy)
+    table = _without_duplicates(table, curated, policy, trial)
     kept = pc.is_in(table["verdict"], pa.array(ADMITTED))
     for column in ("text", "sample_sha256"):
         table = _set(table, column, pc.if_else(kept, table[column], pa.scalar(None, table[column].type)))
@@ -169,7 +170,7 @@ def _without_erased(table: pa.Table, suppressed: tuple[str, ...]) -> pa.Table:
     return _set(table, "rules", pa.array(rules, pa.list_(pa.string())))
 
 
-def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
+def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial: bool) -> pa.Table:
     """Let the duplicates among the admissible go: verdict drop, their survivor and the similarity beside it."""
     admissible = table.filter(pc.is_in(table["verdict"], pa.array(ADMITTED)))
     candidates = pa.table(
@@ -181,7 +182,11 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa
             "written_sha256": admissible["sample_sha256"],
         }
     )
-    dropped = elect(candidates, read_pairs(Path(curated.pairs.path)), policy.duplicates.threshold)
+    similar = read_pairs(Path(curated.pairs.path))
+    compared = pc.is_in(candidates["record_id"], similar.classes["record_id"])
+    if not trial and not pc.all(compared).as_py():
+        raise RuntimeError("a record is admissible that was never compared with the others")
+    dropped = elect(candidates.filter(compared), similar, policy.duplicates.threshold)
     position = pc.index_in(table["record_id"], dropped["record_id"]).combine_chunks()
     gone = pc.is_valid(position)
     rule = dropped["rule"].take(position)

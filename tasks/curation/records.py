@@ -31,8 +31,9 @@ RECORD_SCHEMA = pa.schema(
 
 #: Licence evidence, once per distinct set of (field, value) pairs. Sorted by evidence_id.
 #: Fields: ``expression`` (an SPDX expression by the publisher's word, as License-Expression), ``name`` (free text),
-#: ``classifier`` (a trove classifier), ``url``, ``text`` (a whole licence text), ``vendored`` (the path part, such as
-#: ``_vendor``, that breaks the chain to the distribution's licence; any other field beside it is the file's own).
+#: ``classifier`` (a trove classifier), ``url``, ``text`` (a whole licence text), ``file`` (a licence file that lies
+#: beside, asked only when nothing else names a licence), ``vendored`` (the path part, such as ``_vendor``, that breaks
+#: the chain to the distribution's licence; any other field beside it is the file's own).
 EVIDENCE_SCHEMA = pa.schema(
     [
         ("evidence_id", pa.string()),

@@ -17,10 +17,10 @@ from tasks.stages import sha256_file, sha256_json
 STAND_IN = "stand-in"
 STAND_IN_FOLDER = Path(__file__).parent / "stand_in"
 STAND_IN_SHA256 = {
-    "weights": "0" * 64,
-    "config.json": "0" * 64,
-    "tokenizer.json": "0" * 64,
-    "tokenizer_config.json": "0" * 64,
+    "weights": "481fadab78dbbef756b4a4c6504b799451853ed4b382d705aebbb1271de60580",
+    "config.json": "6501698265e13e0499b21bab0718cdd48145504fbb35d3862138237a0291a9b1",
+    "tokenizer.json": "3c80d68d47adb06e1faa5e2ff8f373b5458d25545e0d3dff2684fcfdfbe1c7cc",
+    "tokenizer_config.json": "a0781f296480fcf315b73a3b95e8a057bda19705b53c49530675660cb34d8888",
 }
 
 #: What a tokenizer and a configuration may consist of; anything else beside them is not read.

@@ -120,7 +120,7 @@ def _alphabet(texts: list[str], config: Tokenizer, corpus: Path) -> list[str]:
 
 
 def _word_pieces(learnt: list[str], alphabet: list[str], size: int) -> dict[str, int]:
-    """Specials, each character as a beginning and as a continuation, then the learnt pieces in the order of learning."""
+    """Specials, each character as a beginning and as a continuation, then the pieces in the order of learning."""
     pieces: dict[str, int] = {}
     candidates = [*SPECIAL, *alphabet, *(f"##{character}" for character in alphabet)]
     for piece in learnt:

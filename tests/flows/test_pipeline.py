@@ -60,7 +60,7 @@ def test_no_personal_data_outside_the_source(mini):
             assert "kornmuehle" not in str(pq.read_table(path).to_pylist()), path
 
 
-def test_the_shards_open_for_everyone(mini):
+def test_the_shards_open_for_everyone(mini, tmp_path):
     import datasets
     import webdataset
 
@@ -74,7 +74,7 @@ def test_the_shards_open_for_everyone(mini):
         ["id", "source", "uri", "licence", "licence_declared", "obligations", "language", "label", "group"]
     )
     assert all(isinstance(value, str) for value in fields.values())
-    loaded = datasets.load_dataset("webdataset", data_files={"train": tars}, split="train", streaming=True)
+    loaded = datasets.load_dataset("webdataset", data_files={"train": tars}, split="train", cache_dir=str(tmp_path))
     assert {row["__key__"] for row in loaded} == {sample["__key__"] for sample in samples}
 
 

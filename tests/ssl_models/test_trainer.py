@@ -18,8 +18,9 @@ from small_runs import small_spec
 
 from ssl_models import trainer
 from ssl_models.checkpoint import newest_checkpoint
+from ssl_models.device import Device, choose_device, locked
 from ssl_models.reader import Index
-from ssl_models.run import Device, Run, choose_device, locked
+from ssl_models.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +226,7 @@ def test_a_resumed_run_keeps_its_threads_and_precision(tmp_path):
 
 
 def test_batches_made_ahead_are_the_same_and_so_is_the_state(tmp_path):
-    """The thread that works beside a GPU: same batches, and the state of the last one taken, not of the last one made."""
+    """The thread beside a GPU: the same batches, and the state of the last one taken, not of the last one made."""
     spec = small_spec(tmp_path)
     plain, ahead = Run(spec), Run(spec)
     meta = Device(torch.device("meta"), False, 1)

@@ -125,8 +125,9 @@ def family(name: str, top_level: set[str]) -> str:
 
 
 def _evidence(item, metadata: Message, files: dict[str, importlib.metadata.PackagePath]) -> Iterator[tuple[str, str]]:
-    """What the metadata says: License-Expression, License, classifiers; licence files only where none of these."""
-    silent = True
+    """What the metadata says: License-Expression, License, classifiers; and licence files where there is no expression.
+    """
+    expressed = False
     for field, header in (("expression", "License-Expression"), ("name", "License"), ("classifier", "Classifier")):
         for value in metadata.get_all(header) or []:
             value = str(value).strip()
@@ -134,9 +135,9 @@ def _evidence(item, metadata: Message, files: dict[str, importlib.metadata.Packa
                 continue
             if value and value != "UNKNOWN":  # what old setuptools write for nothing
                 is_text = header == "License" and ("\n" in value or len(value) > LONGEST_NAME)
-                silent = False
+                expressed = expressed or field == "expression"
                 yield ("text" if is_text else field), value
-    if not silent:
+    if expressed:
         return
     named = set(metadata.get_all("License-File") or [])
     for key, path in sorted(files.items()):
@@ -144,7 +145,7 @@ def _evidence(item, metadata: Message, files: dict[str, importlib.metadata.Packa
         if in_metadata and (path.name in named or key.split("/", 2)[-1] in named or _LICENCE_FILE.match(path.name)):
             located = Path(str(item.locate_file(path)))
             if located.is_file():
-                yield "text", located.read_bytes().decode("utf-8", "replace").strip()
+                yield "file", located.read_bytes().decode("utf-8", "replace").strip()
 
 
 def vendored_part(path: str) -> str:

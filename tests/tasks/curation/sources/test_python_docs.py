@@ -88,13 +88,15 @@ def test_evidence_of_a_distribution(site, case):
         assert list(evidence) == want
 
 
-def test_a_licence_file_speaks_only_where_the_metadata_is_silent(site):
+def test_licence_files_lie_beside_what_is_no_expression(site):
     extra = {"licenses/LICENSE.txt": "Permission is granted"}
     install(site, "silent", {"s.py": "'doc'"}, "License-File: LICENSE.txt\n", extra=extra)
     install(site, "plain", {"p.py": "'doc'"}, "License: MIT\nLicense-File: LICENSE.txt\n", extra=extra)
+    install(site, "exact", {"e.py": "'doc'"}, "License-Expression: MIT\nLicense-File: LICENSE.txt\n", extra=extra)
     found = records()
-    assert found["silent/s.py::<module>"].evidence == (("text", "Permission is granted"),)
-    assert found["plain/p.py::<module>"].evidence == (("name", "MIT"),)
+    assert found["silent/s.py::<module>"].evidence == (("file", "Permission is granted"),)
+    assert found["plain/p.py::<module>"].evidence == (("name", "MIT"), ("file", "Permission is granted"))
+    assert found["exact/e.py::<module>"].evidence == (("expression", "MIT"),)
 
 
 def test_vendored_files_do_not_carry_the_licence_around_them(site):
