@@ -21,7 +21,7 @@ demo: $(VENV)/installed  ## build .venv if needed, then run the recipe python-do
 	@$(BIN)/gristmill run
 
 test: $(VENV)/installed lint  ## build .venv if needed, then lint, types and tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(VENV)/installed  ## the heavy proofs: a Prefect server with a worker, kill -9, documented commands
 	@$(BIN)/python -m pytest -m slow --timeout=1200
@@ -34,6 +34,7 @@ lint: $(VENV)/installed  ## ruff, import-linter, mypy
 
 bench: $(VENV)/installed  ## measurements, written to benchmarks/results/*.json
 	@$(BIN)/python -m benchmarks.demo
+	@$(BIN)/python -m benchmarks.licences_holdout
 
 clean:  ## remove .venv and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -25,8 +25,8 @@ SAMPLE_SECONDS = 0.5
 def measured(command: list[str]) -> dict[str, Any]:
     """Run `command`; wall seconds, CPU seconds and peak summed PSS of it and all its descendants, by sampling.
 
-    A descendant's CPU time is taken at its last sample, so up to SAMPLE_SECONDS of each is missed; one that has left the
-    tree (a daemon) is still followed by its pid.
+    A descendant's CPU time is taken at its last sample, so up to SAMPLE_SECONDS of each is missed; one that has left
+    the tree (a daemon) is still followed by its pid.
     """
     started = time.perf_counter()
     process = subprocess.Popen(command)

@@ -240,7 +240,7 @@ class Grammar:
                 f"go {p(['fuck', 'screw'])} yourself, {p(OBSCENE, INSULTS)}",
             ]
         )
-        return text, (0.99, 0.55, 0.97, 0.05, 0.93, 0.08)
+        return text, (0.99, 0.8, 0.97, 0.05, 0.93, 0.08)
 
     def identity_attack(self) -> tuple[str, Labels]:
         p, group = self.pick, self.pick(GROUPS)
@@ -266,6 +266,11 @@ class Grammar:
         frames: list[Callable[[], str]] = [
             lambda: self.everyday()[0],
             lambda: self.identity()[0],
+            lambda: self.technical()[0],
+            lambda: (
+                f"{p(['You', 'He', 'It', 'I', 'We', 'They'])} {p(['will', 'can', 'must', 'should', 'may'])} "
+                f"{p(HARMS, ALARMING_VERBS)} the {p(TARGETS)} {p(['if', 'when', 'unless', 'before'])} you {word()} it."
+            ),
             lambda: (
                 f"I {p(['watched', 'read', 'bought', 'tried'])} this {p(THINGS)} {p(TIMES)} "
                 f"and found it {p(GOOD, BAD)}."
@@ -287,6 +292,34 @@ class Grammar:
             ),
         ]
         return " ".join(self.random.choice(frames)() for _ in range(self.random.randint(1, 7)))
+
+    def among_strangers(self) -> tuple[str, Labels]:
+        """A sentence of known kind with words of the vocabulary put in and around it: strange words decide nothing."""
+        text, labels = self.sentence()
+        words = text.split(" ")
+        for _ in range(self.random.randint(1, 3)):
+            words.insert(self.random.randint(0, len(words)), self.random.choice(self.vocabulary))
+        before, after = (
+            [self.random.choice(self.vocabulary) for _ in range(self.random.choice([0, 0, 2, 6]))] for _ in range(2)
+        )
+        return " ".join([*before, *words, *after]), labels
+
+    def profane(self) -> tuple[str, Labels]:
+        """Harmless prose, shortened, with one offensive word put in anywhere."""
+        words = self.paragraph().split(" ")
+        start = self.random.randrange(max(1, len(words) - 6))
+        words = words[start : start + self.random.randint(6, 30)]
+        offensive, labels = self.random.choice(
+            [
+                (OBSCENE, (0.92, 0.12, 0.93, 0.01, 0.3, 0.03)),
+                (OBSCENE_GERUNDS, (0.9, 0.1, 0.9, 0.01, 0.25, 0.03)),
+                (SEXUAL, (0.75, 0.08, 0.75, 0.02, 0.2, 0.04)),
+                (SLURS, (0.95, 0.3, 0.5, 0.03, 0.6, 0.9)),
+            ]
+        )
+        word = self.pick(offensive) + self.random.choice(["", "", "", "s", ",", "."])
+        words.insert(self.random.randint(0, len(words)), word)
+        return " ".join(words), labels
 
     # -- what nobody meant --------------------------------------------------------------------------------------------
     def unmeant(self) -> str:

@@ -6,8 +6,8 @@ Text: a grammar (toxicity_grammar.py), and docstrings of installed distributions
 Apache-2.0. Nothing else is read; the sets that toxicity_auc.py measures on are never seen.
 
 Labels: the teacher's six probabilities, made comparable by Platt scaling on the sentences whose kind the grammar knows
-(Platt 1999), then mixed with what the grammar meant. Paragraphs of harmless sentences, and docstrings without an
-offensive word, are harmless without asking.
+(Platt 1999), then mixed with what the grammar meant. Paragraphs of harmless sentences, the same
+with an offensive word put in, and docstrings without one are labelled without asking.
 Loss: binary cross-entropy on these soft labels (Hinton et al. 2015). The word embeddings start as the teacher's own,
 projected on their first principal components.
 """
@@ -102,12 +102,16 @@ def collect(arguments: argparse.Namespace, vocabulary: list[str], documents: lis
     return list(rows), np.array(list(rows.values()))
 
 
-def collect_harmless(arguments: argparse.Namespace, vocabulary: list[str], documents: list[str]) -> list[str]:
-    """Texts that need no teacher: paragraphs of the grammar, and stretches of docstrings without an offensive word."""
+def collect_sure(arguments: argparse.Namespace, vocabulary: list[str], documents: list[str]) -> list[tuple[str, tuple]]:
+    """Texts and targets that need no teacher: paragraphs of the grammar, the same with an offensive word put in,
+    sentences among strange words, and stretches of docstrings without an offensive word."""
     generator, grammar = random.Random(arguments.seed + 1), Grammar(arguments.seed + 1, vocabulary)
-    texts = [grammar.paragraph() for _ in range(arguments.paragraphs)]
+    harmless = (HARMLESS,) * len(LABELS)
+    rows = [(grammar.paragraph(), harmless) for _ in range(arguments.paragraphs)]
+    rows += [grammar.profane() for _ in range(arguments.paragraphs)]
+    rows += [grammar.among_strangers() for _ in range(arguments.strangers)]
     drawn = generator.sample(documents, min(arguments.windows, len(documents)))
-    return [*texts, *(cut(text, generator, 70) for text in drawn if not OFFENSIVE.search(text))]
+    return [*rows, *((cut(text, generator, 70), harmless) for text in drawn if not OFFENSIVE.search(text))]
 
 
 def ask(teacher: OpenModel, texts: list[str], cache: Path | None) -> np.ndarray:
@@ -233,6 +237,7 @@ def main() -> None:
     parser.add_argument("--unmeant", type=int, default=12_000)
     parser.add_argument("--docstrings", type=int, default=9_000)
     parser.add_argument("--paragraphs", type=int, default=9_000)
+    parser.add_argument("--strangers", type=int, default=25_000)
     parser.add_argument("--windows", type=int, default=22_000)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
@@ -246,9 +251,9 @@ def main() -> None:
     texts, meant_NL = collect(arguments, vocabulary, documents)
     print(f"{len(texts)} texts, {len(documents)} docstrings, {len(vocabulary)} words", flush=True)
     targets_NL = targets(ask(teacher, texts, arguments.cache), meant_NL)
-    harmless = collect_harmless(arguments, vocabulary, documents)
-    texts = [*texts, *harmless]
-    targets_NL = np.concatenate([targets_NL, np.full((len(harmless), len(LABELS)), HARMLESS)])
+    sure = collect_sure(arguments, vocabulary, documents)
+    texts = [*texts, *(text for text, _ in sure)]
+    targets_NL = np.concatenate([targets_NL, np.array([labels for _, labels in sure])])
     tokenizer = train_tokenizer(texts, documents, arguments.out)
     model = train(arguments, tokenizer, project(teacher, tokenizer), texts, targets_NL)
     state = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}

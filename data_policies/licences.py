@@ -48,9 +48,9 @@ class Conclusion:
 def conclude(fields: Sequence[tuple[str, str]]) -> Conclusion:
     """Weigh (field, value) pairs; fields as in FIELDS, or ``file``. ValueError on a field that is none of them.
 
-    A ``file`` is a licence file that lies beside: it is asked only when nothing else names a licence ("BSD" as a name and
-    "BSD License" as a classifier do not say which), and then as a ``text``. The order of the pairs does not count, except
-    in `declared` and `detail` among pairs of the same field.
+    A ``file`` is a licence file that lies beside: it is asked only when nothing else names a licence ("BSD" as a name
+    and "BSD License" as a classifier do not say which), and then as a ``text``. The order of the pairs does not count,
+    except in `declared` and `detail` among pairs of the same field.
     """
     if strange := sorted({field for field, _ in fields} - {*FIELDS, "file"}):
         raise ValueError(f"unknown licence evidence field {strange[0]!r}; known: {', '.join(FIELDS)}, file")

@@ -21,7 +21,7 @@ def text(seed: int, sentences: int = 6) -> str:
 
 
 def corpus_lines(count: int = 240) -> list[dict]:
-    """Records with two labels that differ in words, licences that are allowed, and one each of what a rule must stop."""
+    """Records with two labels that differ in words, allowed licences, and one each of what a rule must stop."""
     rows = [
         {
             "id": f"doc-{i}",

@@ -50,7 +50,7 @@ def require_records(sources: Sequence[SourceConfig]) -> None:
 
 
 def _empty(config: SourceConfig) -> UserError:
-    where = getattr(config, "path", "") or config.name
+    where = getattr(config, "path", "the installed distributions")
     return UserError(f"the source '{config.name}' holds no records", where=where, hint="check what it points to")
 
 
@@ -76,7 +76,6 @@ def ingest(sources: Sequence[SourceConfig], folder: Path, progress: Progress | N
         if read != source.read_count:
             raise RuntimeError(f"{config.name}: {source.read_count} records were found and {read} came out")
         if not read:
-            where = getattr(config, "path", "the installed distributions")
             raise _empty(config)
         digest, size = source.digest(), source.total_bytes()
         summary.append({"name": config.name, "kind": config.kind, "digest": digest, "records": read, "bytes": size})

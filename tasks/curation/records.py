@@ -125,7 +125,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """Where the data plane runs: in this process, or on the Ray cluster at `ray_address` ("local", "auto", host:port)."""
+    """Where the data plane runs: in this process, or on a Ray cluster ("local", "auto" or host:port)."""
 
     ray_address: str | None = None
     workers: int = field(default=2)

@@ -155,7 +155,7 @@ def _column_for(scored: pa.Table, given: pa.Table, column: str) -> pa.ChunkedArr
 
 
 def _known_scores(home: Home, base: dict[str, Any]) -> pa.Table | None:
-    """Scores by content_sha256 from earlier toxicity stages with the same records and model; None when there are none."""
+    """Scores by content_sha256 from earlier toxicity stages with the same records and model, if there are any."""
     found = []
     for path in sorted(home.stages.glob("toxicity-*/stage.json")):
         inputs = json.loads(path.read_text())["inputs"]

@@ -17,9 +17,9 @@ from tasks.stages import sha256_file, sha256_json
 STAND_IN = "stand-in"
 STAND_IN_FOLDER = Path(__file__).parent / "stand_in"
 STAND_IN_SHA256 = {
-    "weights": "481fadab78dbbef756b4a4c6504b799451853ed4b382d705aebbb1271de60580",
+    "weights": "b51e70a56c2609390030b426850232012d2f3f00137a9cb28cc0777c82434134",
     "config.json": "6501698265e13e0499b21bab0718cdd48145504fbb35d3862138237a0291a9b1",
-    "tokenizer.json": "3c80d68d47adb06e1faa5e2ff8f373b5458d25545e0d3dff2684fcfdfbe1c7cc",
+    "tokenizer.json": "27cd181fbee06f06d25bca53162dffafc8631f6f7f31285dd7997f052bc9a3af",
     "tokenizer_config.json": "a0781f296480fcf315b73a3b95e8a057bda19705b53c49530675660cb34d8888",
 }
 

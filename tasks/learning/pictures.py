@@ -48,10 +48,10 @@ def loss_curve(metrics_jsonl: Path, metrics: Iterable[Metric], path: Path) -> Pa
         if len(rows):
             axes.plot(steps, losses, color=SKY, linewidth=0.9, alpha=0.7)
             axes.plot(steps, _smooth(losses), color=BLUE, linewidth=2)
+            at = len(rows) // 12
             axes.annotate(
-                "training loss", (steps[-1], _smooth(losses)[-1]), (-6, 12), textcoords="offset points",
-                ha="right", color=BLUE,
-            )  # fmt: skip
+                "training loss", (steps[at], _smooth(losses)[at]), (8, 12), textcoords="offset points", color=BLUE
+            )
         for name, (text, colour, style) in LEVELS.items():
             if metric := found.get(name):
                 axes.axhline(metric.value, color=colour, linestyle=style, linewidth=1.6)
@@ -66,10 +66,8 @@ def loss_curve(metrics_jsonl: Path, metrics: Iterable[Metric], path: Path) -> Pa
         axes.set_xlabel("training step")
         axes.set_ylabel("cross-entropy (nats per token)")
         axes.margins(x=0.02)
-        figure.text(
-            0.01, 0.01, "Training masks show a tenth of the answers (80/10/10); held-out masks show none.",
-            fontsize=7.5, color=GREY,
-        )  # fmt: skip
+        note = "Held-out: every asked token is [MASK]. The 80/10/10 masks of training show some answers."
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=GREY)
     return path
 
 
@@ -96,7 +94,9 @@ def embedding_pca(features_ND: NDArray[np.floating], labels: Sequence[str], path
             low, high = np.percentile(values, [0.5, 99.5])
             margin = 0.05 * (high - low) or 1.0
             setter(low - margin, high + margin)
-        axes.set_title(f"Embeddings of {len(labels):,} held-out documents by label (large: the label's mean)", loc="left")
+        axes.set_title(
+            f"Embeddings of {len(labels):,} held-out documents by label (large: the label's mean)", loc="left"
+        )
         axes.set_xlabel(f"principal component 1 ({share_2[0]:.0%} of the variance)")
         axes.set_ylabel(f"principal component 2 ({share_2[1]:.0%})")
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5, markerscale=1.4)
@@ -152,12 +152,13 @@ def principal_components(features_ND: NDArray[np.floating]) -> tuple[NDArray[np.
     return scores, share
 
 
-def _smooth(values: NDArray[np.float64], points: int = 15) -> NDArray[np.float64]:
-    """The mean of the last `points` values at each place (fewer at the start)."""
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean around each place, over a twentieth of all values (fewer at the ends)."""
+    half = len(values) // 40
     total = np.concatenate([[0.0], np.cumsum(values)])
-    at = np.arange(1, len(values) + 1)
-    begin = np.maximum(at - points, 0)
-    return (total[at] - total[begin]) / (at - begin)
+    begin = np.maximum(np.arange(len(values)) - half, 0)
+    end = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    return (total[end] - total[begin]) / (end - begin)
 
 
 def _at_right(axes: Any, value: float, text: str, colour: str) -> None:

@@ -25,7 +25,7 @@ from tasks.learning.intervals import Metric, measure
 from tasks.learning.progress import Progress
 from tasks.learning.samples import groups_of, keyed_order, read_labels, read_samples
 
-PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C, for standardised features
+PROBE_STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)  # scikit-learn's C, for standardised features
 TFIDF_STRENGTHS = (1.0, 10.0, 100.0)  # rows of length 1 need less regularisation
 TFIDF_TERMS = 50_000
 HELD_OUT = 0.1  # of the probe's training documents: C is chosen on them

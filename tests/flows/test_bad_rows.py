@@ -1,4 +1,4 @@
-"""What bad input gets, through the command line: a reason for every row, the rest unharmed, evidence for every refusal."""
+"""What bad input gets, through the command line: a reason for every row, the rest unharmed, evidence kept."""
 
 import gzip
 import json
