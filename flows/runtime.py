@@ -10,7 +10,8 @@ from tasks.home import Home
 from tasks.progress import Bars, Lines, show_with
 
 DEFAULTS = {
-    "PREFECT_LOGGING_LEVEL": "ERROR",  # the terminal has its own progress; the UI's logs are not affected by it
+    # The terminal has its own progress and error line; Prefect's log goes to its UI alone.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # Without an API URL Prefect starts a server of its own for the run, on loopback.

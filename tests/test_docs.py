@@ -35,7 +35,7 @@ def run(kind, text, folder):
 def test_quick_commands(page, tmp_path):
     (tmp_path / "prefect.yaml").write_bytes((ROOT / "prefect.yaml").read_bytes())
     for kind, text in blocks(page):
-        if kind == "sh" and not is_heavy(kind, text):
+        if kind == "sh" and not is_heavy(kind, text):  # the ```python block uses a model: tests/flows/test_pipeline.py
             run(kind, text, tmp_path)
 
 

@@ -184,7 +184,7 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial
     )
     similar = read_pairs(Path(curated.pairs.path))
     compared = pc.is_in(candidates["record_id"], similar.classes["record_id"])
-    if not trial and not pc.all(compared).as_py():
+    if not trial and pc.all(compared).as_py() is False:  # of none: null
         raise RuntimeError("a record is admissible that was never compared with the others")
     dropped = elect(candidates.filter(compared), similar, policy.duplicates.threshold)
     position = pc.index_in(table["record_id"], dropped["record_id"]).combine_chunks()

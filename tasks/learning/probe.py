@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.errors import UserError
+from tasks.learning.collapse import feature_std, rank_me
 from tasks.learning.evaluate_config import LinearProbe
 from tasks.learning.intervals import Metric, measure
 from tasks.learning.progress import Progress
@@ -134,7 +135,8 @@ def linear_probe(
 
     correct_NJ = np.stack([np.asarray(predicted) == np.asarray(truth) for predicted, _ in fitted], axis=1).astype(float)
     linear_N, random_N, tfidf_N = correct_NJ[:, 0], correct_NJ[:, 1:-1].mean(1), correct_NJ[:, -1]
-    majority_N = np.asarray([label == ranked(labels)[0] for label in truth], float)
+    commonest = ranked(labels)[0]
+    majority_N = np.asarray([label == commonest for label in truth], float)
     metrics = measure(
         [f"eval/{name}_top1" for name in ("linear", "random_init", "tfidf", "majority", "linear_minus_random_init")],
         np.stack([linear_N, random_N, tfidf_N, majority_N, linear_N - random_N], axis=1),
@@ -245,28 +247,3 @@ def standardise(train_ND: NDArray[np.floating], test_ND: NDArray[np.floating]) -
 
     scaler = StandardScaler().fit(np.asarray(train_ND, np.float64))
     return scaler.transform(train_ND), scaler.transform(test_ND)
-
-
-def rank_me(features_ND: NDArray[np.floating]) -> float:
-    """RankMe (Garrido et al. 2023): exp of the entropy of the normalised singular values, of centred features.
-
-    1 when all features lie on one line, min(N, D) when all directions are alike. Centred, because an offset common to
-    all documents would hide the rest.
-    """
-    centred_ND = np.asarray(features_ND, np.float64) - features_ND.mean(0, dtype=np.float64)
-    singular = np.linalg.svd(centred_ND, compute_uv=False)
-    if singular.sum() == 0:
-        return 1.0
-    p = singular / singular.sum()
-    p = p[p > 0]
-    return float(np.exp(-(p * np.log(p)).sum()))
-
-
-def feature_std(features_ND: NDArray[np.floating]) -> float:
-    """sqrt(D) times the mean standard deviation of L2-normalised features: near 1 is healthy, 0 is total collapse.
-
-    RankMe cannot see a collapse to one point with a little noise; this cannot see one to a few directions.
-    """
-    features_ND = np.asarray(features_ND, np.float64)
-    unit_ND = features_ND / np.maximum(np.linalg.norm(features_ND, axis=1, keepdims=True), 1e-12)
-    return float(unit_ND.std(0).mean() * np.sqrt(unit_ND.shape[1]))

@@ -1,6 +1,9 @@
 """The whole main job in miniature: what every stage left behind is what the interfaces promise."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -87,6 +90,16 @@ def test_the_encoder_opens_with_transformers(mini):
     hidden = model(**tokenizer(["The miller turns the grain."], return_tensors="pt")).last_hidden_state
     assert hidden.shape[0] == 1
     assert hidden.shape[2] == model.config.hidden_size
+
+
+def test_the_readme_shows_how_to_use_the_model(mini, tmp_path):
+    _, outcome = mini
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert len(code.strip().splitlines()) <= 9
+    (tmp_path / "outcome.json").write_text(json.dumps({"result": outcome}))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "torch.Size([2, 32])", done.stderr[-2000:]
 
 
 def test_the_figures_stand_beside_their_baselines(mini):

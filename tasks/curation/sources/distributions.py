@@ -125,7 +125,7 @@ def family(name: str, top_level: set[str]) -> str:
 
 
 def _evidence(item, metadata: Message, files: dict[str, importlib.metadata.PackagePath]) -> Iterator[tuple[str, str]]:
-    """What the metadata says: License-Expression, License, classifiers; and licence files where there is no expression."""
+    """What the metadata says: License-Expression, License, classifiers; licence files where there is no expression."""
     expressed = False
     for field, header in (("expression", "License-Expression"), ("name", "License"), ("classifier", "Classifier")):
         for value in metadata.get_all(header) or []:

@@ -165,14 +165,14 @@ def exact_logits(scorer, texts, workers=1):
 @pytest.mark.parametrize("which", ["scorer", "stand_in"])
 def test_bits_do_not_depend_on_split_order_or_threads(which, request):
     scorer = request.getfixturevalue(which)
-    texts = sorted(set(sentences(300, seed=5, longest=150)))
+    texts = sorted(set(sentences(200, seed=5, longest=120)))
     whole = exact_logits(scorer, texts, workers=1)
     np.testing.assert_array_equal(exact_logits(scorer, texts, workers=4), whole)
     order = np.random.default_rng(6).permutation(len(texts))
     shuffled = exact_logits(scorer, [texts[row] for row in order], workers=2)
     np.testing.assert_array_equal(shuffled, whole[order])
-    for size in (1, 7, 64):
-        few = texts[: size * 5]
+    for size in (1, 7, 50):
+        few = texts[: size * 3]
         parts = [exact_logits(scorer, few[start : start + size]) for start in range(0, len(few), size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole[: len(few)])
 

@@ -12,6 +12,7 @@ from transformers import AutoModel
 
 from tasks.errors import UserError
 from tasks.learning import embed, probe
+from tasks.learning.collapse import feature_std, rank_me
 from tasks.learning.evaluate_config import LinearProbe
 from tasks.learning.samples import keyed_order, read_labels
 
@@ -195,7 +196,7 @@ def test_rank_me_is_the_entropy_of_the_spectrum(seed, n, d):
     singular = np.sqrt(np.clip(np.linalg.eigvalsh(covariance), 0, None))
     singular = singular[singular > 1e-6]
     p = singular / singular.sum()
-    assert probe.rank_me(features) == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-4)
+    assert rank_me(features) == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-4)
 
 
 def test_each_kind_of_collapse_shows_in_one_of_two_measures():
@@ -203,11 +204,11 @@ def test_each_kind_of_collapse_shows_in_one_of_two_measures():
     healthy = random.normal(size=(400, 32))
     few = random.normal(size=(400, 2)) @ random.normal(size=(2, 32))
     point = np.ones((400, 32)) + random.normal(0, 1e-3, (400, 32))
-    assert probe.rank_me(healthy) > 28
-    assert probe.rank_me(healthy + 50) == pytest.approx(probe.rank_me(healthy))
-    assert probe.feature_std(healthy) == pytest.approx(1, abs=0.05)
-    assert probe.rank_me(few) < 2.01
-    assert probe.feature_std(few) > 0.8
-    assert probe.rank_me(point) > 28
-    assert probe.feature_std(point) < 0.01
-    assert probe.rank_me(np.ones((5, 3))) == 1.0
+    assert rank_me(healthy) > 28
+    assert rank_me(healthy + 50) == pytest.approx(rank_me(healthy))
+    assert feature_std(healthy) == pytest.approx(1, abs=0.05)
+    assert rank_me(few) < 2.01
+    assert feature_std(few) > 0.8
+    assert rank_me(point) > 28
+    assert feature_std(point) < 0.01
+    assert rank_me(np.ones((5, 3))) == 1.0
