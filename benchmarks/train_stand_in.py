@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--paragraphs", type=int, default=9_000)
     parser.add_argument("--strangers", type=int, default=25_000)
     parser.add_argument("--windows", type=int, default=22_000)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)

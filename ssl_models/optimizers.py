@@ -47,7 +47,6 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
         weight_decay=config.weight_decay,
         momentum=0.95,
         adjust_lr_fn="match_rms_adamw",
-        ns_steps=int(__import__("os").environ.get("GNS", "5")),
     )
     for group in muon.param_groups:
         group["peak"] = config.learning_rate

@@ -13,7 +13,7 @@ from tasks.learning.evaluate_config import Evaluate, LinearProbe, MaskedTokens
 from tasks.learning.intervals import Metric
 from tasks.learning.progress import Progress
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate ``run_folder/encoder`` on `corpus` and write the results into `folder`.
 
-    Files: ``metrics.json`` ({metrics, details}), ``embeddings.npy`` (N, D) float32 with ``labels.json``, and
+    Files: ``metrics.json`` ({metrics, details}), ``embeddings.npy`` (N, F) float32 with ``labels.json``, and
     ``pictures/{loss,embeddings,probe}.png`` as far as they apply. They depend on run, corpus and config only.
     """
     from tasks.learning import pictures
@@ -65,10 +65,10 @@ def evaluate(
                 probed = linear_probe(run_folder, corpus, part, progress)
                 metrics += probed.metrics
                 details[part.kind] = probed.details
-                np.save(folder / "embeddings.npy", probed.features_ND, allow_pickle=False)
+                np.save(folder / "embeddings.npy", probed.features_NF, allow_pickle=False)
                 (folder / "labels.json").write_text(canonical_json(probed.labels_N) + "\n")
                 picture = folder / "pictures" / "embeddings.png"
-                drawn["embeddings"] = pictures.embedding_pca(probed.features_ND, probed.labels_N, picture)
+                drawn["embeddings"] = pictures.embedding_pca(probed.features_NF, probed.labels_N, picture)
                 drawn["probe"] = pictures.baseline_bars(probed.metrics, folder / "pictures" / "probe.png")
     losses = run_folder / "metrics.jsonl"
     if losses.is_file():

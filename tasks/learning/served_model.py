@@ -16,7 +16,7 @@ BATCH = 32  # texts a forward pass
 
 
 class TextEmbedder(PythonModel):
-    """Mean of the last hidden states over each text's tokens, as the linear probe pools them.
+    """The first and the last hidden states side by side, averaged over each text's tokens.
 
     A text longer than the model's maximum is cut there. An empty text is embedded as its special tokens.
     """
@@ -63,8 +63,9 @@ class TextEmbedder(PythonModel):
         mask_BT1 = encoded["attention_mask"].unsqueeze(-1)
         inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
-            hidden_BTD = self.encoder(**inputs).last_hidden_state.float()
-        return ((hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)).tolist()
+            states = self.encoder(**inputs, output_hidden_states=True)
+            hidden_BTE = torch.cat([states.hidden_states[0], states.last_hidden_state], dim=-1).float()
+        return ((hidden_BTE * mask_BT1).sum(1) / mask_BT1.sum(1)).tolist()
 
 
 set_model(TextEmbedder())

@@ -99,7 +99,7 @@ def test_the_readme_shows_how_to_use_the_model(mini, tmp_path):
     assert len(code.strip().splitlines()) <= 9
     (tmp_path / "outcome.json").write_text(json.dumps({"result": outcome}))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "torch.Size([2, 32])", done.stderr[-2000:]
+    assert done.stdout.strip() == "torch.Size([2, 64])", done.stderr[-2000:]
 
 
 def test_the_figures_stand_beside_their_baselines(mini):

@@ -60,7 +60,7 @@ def test_what_was_written_can_be_read(evaluated):
     assert read_evaluation(root / "first") == first
     embeddings = np.load(root / "first" / "embeddings.npy", allow_pickle=False)
     labels = json.loads((root / "first" / "labels.json").read_text())
-    assert embeddings.shape == (len(labels), 32)
+    assert embeddings.shape == (len(labels), 2 * 32)
     assert first.metric("eval/linear_top1").n == len(labels)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoModel
 
 from tasks.errors import UserError
-from tasks.learning import embed, probe
+from tasks.learning import classify, embed, probe
 from tasks.learning.collapse import feature_std, rank_me
 from tasks.learning.evaluate_config import LinearProbe
 from tasks.learning.samples import keyed_order, read_labels
@@ -86,8 +86,8 @@ def test_planted_labels_are_found_and_absent_ones_are_not(sparse):
         features, labels, groups = planted(1, separation)
         fresh, truth, _ = planted(2, separation)
         matrices = [csr_matrix(features), csr_matrix(fresh)] if sparse else [features, fresh]
-        predicted, strength = probe.fit_predict(matrices[0], labels, groups, matrices[1], probe.PROBE_STRENGTHS)
-        assert strength in probe.PROBE_STRENGTHS
+        predicted, strength = classify.fit_predict(matrices[0], labels, groups, matrices[1], classify.PROBE_STRENGTHS)
+        assert strength in classify.PROBE_STRENGTHS
         return np.mean(np.asarray(predicted) == truth)
 
     assert accuracy(8.0) > 0.97
@@ -97,8 +97,8 @@ def test_planted_labels_are_found_and_absent_ones_are_not(sparse):
 def test_noise_is_answered_with_more_regularisation():
     def chosen(separation):
         features, labels, groups = planted(3, separation, width=60)
-        return probe.fit_predict(
-            *probe.standardise(features, features)[:1], labels, groups, features, probe.PROBE_STRENGTHS
+        return classify.fit_predict(
+            *classify.standardise(features, features)[:1], labels, groups, features, classify.PROBE_STRENGTHS
         )[1]
 
     assert chosen(0.3) < chosen(9.0)
@@ -107,7 +107,7 @@ def test_noise_is_answered_with_more_regularisation():
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=60))
 def test_the_held_out_tenth_is_whole_groups(numbers):
     groups = [f"g{number}" for number in numbers]
-    held = probe._held_out(groups)
+    held = classify._held_out(groups)
     assert held.sum() >= 0.1 * len(groups)
     assert not {g for g, out in zip(groups, held, strict=True) if out} & {
         g for g, out in zip(groups, held, strict=True) if not out
@@ -126,7 +126,7 @@ def test_figures_of_a_run(result, corpus):
     # Each topic has words of its own: even mean random embeddings tell them apart, the majority does not.
     assert majority.high < linear.low
     assert majority.high < figures["eval/tfidf_top1"].low
-    assert linear.n == len(result.labels_N) == len(result.features_ND) == result.details["test_documents"]
+    assert linear.n == len(result.labels_N) == len(result.features_NF) == result.details["test_documents"]
     assert set(result.labels_N) == set(TOPICS) - {""}
     commonest = probe.ranked(probe.draw(corpus, SMALL).train["label"].to_pylist())[0]
     assert majority.value == round(result.labels_N.count(commonest) / linear.n, 4)
@@ -140,7 +140,7 @@ def test_the_same_figures_again_whatever_the_number_of_threads(result, run, corp
     assert torch.equal(torch.random.get_rng_state(), before)
     assert again.metrics == result.metrics
     assert again.details == result.details
-    assert again.features_ND.tobytes() == result.features_ND.tobytes()
+    assert again.features_NF.tobytes() == result.features_NF.tobytes()
 
 
 def test_features_are_means_over_tokens_one_text_at_a_time(run):
@@ -153,8 +153,9 @@ def test_features_are_means_over_tokens_one_text_at_a_time(run):
     for text, vector in zip(texts, found, strict=True):
         encoded = tokenizer(text, return_tensors="pt", truncation=True, max_length=24)
         with torch.no_grad():
-            wanted = plain(**encoded).last_hidden_state[0].mean(0)
-        np.testing.assert_allclose(vector, wanted.numpy(), atol=1e-5)
+            output = plain(**encoded, output_hidden_states=True)
+        wanted = [output.hidden_states[0][0].mean(0), output.last_hidden_state[0].mean(0)]
+        np.testing.assert_allclose(vector, torch.stack(wanted).numpy(), atol=1e-5)
 
 
 def test_a_random_encoder_is_the_runs_own_beginning(run):
@@ -170,6 +171,14 @@ def test_more_tokens_than_the_encoder_takes_are_not_asked_of_it(run):
     encoder, tokenizer = embed.open_encoder(run / "encoder"), embed.open_tokenizer(run / "encoder")
     assert embed.token_limit(encoder, tokenizer, 1000) == 64
     assert embed.token_limit(encoder, tokenizer, 10) == 10
+
+
+@given(st.integers(1, 60))
+def test_layers_are_spread_from_the_first_to_the_last(states):
+    chosen = embed.spread(states)
+    assert (chosen[0], chosen[-1], len(chosen)) == (0, states - 1, min(states, 5))
+    gaps = {later - earlier for earlier, later in zip(chosen, chosen[1:], strict=False)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
 
 
 def test_no_run_no_probe(tmp_path):

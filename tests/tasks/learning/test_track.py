@@ -402,7 +402,8 @@ def test_the_registered_model_embeds_texts_without_a_pickle(home, prepare, monke
     for text in texts:  # one text at a time: no padding, no mask
         with torch.inference_mode():
             tokens = tokenizer(text, truncation=True, max_length=32, return_tensors="pt")["input_ids"]
-            expected.append(encoder(tokens).last_hidden_state[0].mean(0))
+            states = encoder(tokens, output_hidden_states=True)
+            expected.append(torch.cat([states.hidden_states[0][0].mean(0), states.last_hidden_state[0].mean(0)]))
     column = pandas.DataFrame({"text": texts})
     for given_texts in (texts, column, column["text"]):
         table = model.predict(given_texts)
