@@ -240,7 +240,7 @@ class Grammar:
                 f"go {p(['fuck', 'screw'])} yourself, {p(OBSCENE, INSULTS)}",
             ]
         )
-        return text, (0.99, 0.8, 0.97, 0.05, 0.93, 0.08)
+        return text, (0.99, 0.55, 0.97, 0.05, 0.93, 0.08)
 
     def identity_attack(self) -> tuple[str, Labels]:
         p, group = self.pick, self.pick(GROUPS)
@@ -266,11 +266,6 @@ class Grammar:
         frames: list[Callable[[], str]] = [
             lambda: self.everyday()[0],
             lambda: self.identity()[0],
-            lambda: self.technical()[0],
-            lambda: (
-                f"{p(['You', 'He', 'It', 'I', 'We', 'They'])} {p(['will', 'can', 'must', 'should', 'may'])} "
-                f"{p(HARMS, ALARMING_VERBS)} the {p(TARGETS)} {p(['if', 'when', 'unless', 'before'])} you {word()} it."
-            ),
             lambda: (
                 f"I {p(['watched', 'read', 'bought', 'tried'])} this {p(THINGS)} {p(TIMES)} "
                 f"and found it {p(GOOD, BAD)}."

@@ -6,8 +6,9 @@ Text: a grammar (toxicity_grammar.py), and docstrings of installed distributions
 Apache-2.0. Nothing else is read; the sets that toxicity_auc.py measures on are never seen.
 
 Labels: the teacher's six probabilities, made comparable by Platt scaling on the sentences whose kind the grammar knows
-(Platt 1999), then mixed with what the grammar meant. Paragraphs of harmless sentences, the same
-with an offensive word put in, and docstrings without one are labelled without asking.
+(Platt 1999), then mixed with what the grammar meant. Paragraphs of harmless sentences, and docstrings without an
+offensive word, are harmless without asking. (--profane and --strangers add harder sentences, whose label the grammar
+knows; the shipped model was trained without them.)
 Loss: binary cross-entropy on these soft labels (Hinton et al. 2015). The word embeddings start as the teacher's own,
 projected on their first principal components.
 """
@@ -108,7 +109,7 @@ def collect_sure(arguments: argparse.Namespace, vocabulary: list[str], documents
     generator, grammar = random.Random(arguments.seed + 1), Grammar(arguments.seed + 1, vocabulary)
     harmless = (HARMLESS,) * len(LABELS)
     rows = [(grammar.paragraph(), harmless) for _ in range(arguments.paragraphs)]
-    rows += [grammar.profane() for _ in range(arguments.paragraphs)]
+    rows += [grammar.profane() for _ in range(arguments.profane)]
     rows += [grammar.among_strangers() for _ in range(arguments.strangers)]
     drawn = generator.sample(documents, min(arguments.windows, len(documents)))
     return [*rows, *((cut(text, generator, 70), harmless) for text in drawn if not OFFENSIVE.search(text))]
@@ -237,9 +238,10 @@ def main() -> None:
     parser.add_argument("--unmeant", type=int, default=12_000)
     parser.add_argument("--docstrings", type=int, default=9_000)
     parser.add_argument("--paragraphs", type=int, default=9_000)
-    parser.add_argument("--strangers", type=int, default=25_000)
+    parser.add_argument("--profane", type=int, default=0, help="prose with an offensive word put in; 9000 is a start")
+    parser.add_argument("--strangers", type=int, default=0, help="sentences among strange words; 25000 is a start")
     parser.add_argument("--windows", type=int, default=22_000)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)

@@ -22,14 +22,19 @@ from tasks.stages import Stage, run_stage, sha256_file, sha256_json
 
 def tokenizer_stage(home: Home, corpus: Path, manifest: Manifest, recipe: Recipe) -> Stage:
     """A vocabulary from the train split."""
-    from tasks.learning.tokenize import VERSION, train_tokenizer
+    from tasks.learning.tokenize import VERSION, copy_tokenizer, train_tokenizer
+
+    checkpoint = recipe.encoder.continue_from
 
     def build(folder: Path) -> None:
+        if checkpoint:  # its vocabulary is the checkpoint's
+            copy_tokenizer(checkpoint, folder)
+            return
         with progress("tokenizer", None) as advance:
             train_tokenizer(corpus, recipe.tokenizer, folder)
             advance(manifest.splits["train"])
 
-    inputs = {"root": manifest.root, "config": recipe.plain()["tokenizer"]}
+    inputs = {"root": manifest.root, "config": recipe.plain()["tokenizer"], "checkpoint": checkpoint}
     return run_stage(home.stages, "tokenizer", VERSION, inputs, build)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-HEAVY = re.compile(r"^(make (demo|test|slow|bench)|gristmill run|git clone|cd |pip install)")
+HEAVY = re.compile(r"^(make (demo|test|slow|bench)|gristmill (run|curate)|git clone|cd |pip install)")
 BIN = Path(sys.executable).parent
 
 

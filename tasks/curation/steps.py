@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,16 +107,19 @@ def toxicity_stage(
     Scores that an earlier stage over the same records with the same model holds are taken over: after a change of
     another rule only the records that are newly needed are scored.
     """
-    from tasks.curation.toxicity import LABELS, load
+    from tasks.curation.toxicity import LABELS, Unavailable, load
 
     assert policy.toxicity is not None
     asked = policy.toxicity
     model = load(asked.model, stand_in=asked.stand_in, models=home.root / "models", allow_download=download)
+    if isinstance(model, Unavailable):
+        print(f"toxicity: every record that needs a score is quarantined: {model.message}", file=sys.stderr)
     needed = decisions.needs_toxicity(cheap_scores(ingested, cheap), policy)
     base = {"records": ingested.digest, "config": model.config()}
     inputs = {**base, "needed": hashlib.sha256(np.packbits(needed).tobytes()).hexdigest()}
 
     def build(folder: Path) -> None:
+        model.open()  # a checkpoint that cannot be opened is the user's error, not every row's
         given = records(ingested, ["record_id", "content_sha256", "text"])
         wanted = given.filter(pa.array(needed))
         distinct = _distinct(wanted)

@@ -72,7 +72,7 @@ def wait_for_step(spec, step, process, seconds=100):
 
 
 @pytest.mark.timeout(300)
-def test_killed_and_run_again_gives_the_same_weights_metrics_and_exposure(tmp_path):
+def test_killed_and_run_again_gives_the_same_weights_metrics_and_exposure(tmp_path, monkeypatch):
     """SIGKILL at some step, run again, SIGTERM at a later one, run again: as if nothing had happened."""
     settings = {"steps": 120, "checkpoint_every_steps": 16, "optimizer": "muon", "precision": "bfloat16"}
     spec = small_spec(tmp_path, **settings)
@@ -84,10 +84,16 @@ def test_killed_and_run_again_gives_the_same_weights_metrics_and_exposure(tmp_pa
     reached = newest_checkpoint(tmp_path / "run" / "checkpoints")[1]["step"]
     assert 16 <= reached < 120
 
-    with started(spec) as process:
-        wait_for_step(spec, reached + 20, process)
-        process.terminate()
-        assert process.wait(60) == trainer.STOPPED
+    append = Run.append_metrics
+
+    def append_and_ask_to_stop(self, line):
+        append(self, line)
+        if line["step"] >= reached + 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "append_metrics", append_and_ask_to_stop)
+        assert trainer.run_spec(spec) == trainer.STOPPED
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "stopped"
     saved = newest_checkpoint(tmp_path / "run" / "checkpoints")[1]["step"]
     assert reached < saved < 120

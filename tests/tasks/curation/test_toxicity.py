@@ -439,7 +439,7 @@ def test_the_stand_in_opens_without_a_network(stand_in, monkeypatch):
 
 HOSTILE = [
     "You are a stupid idiot and nobody likes you.",
-    "I will find you and kill you tonight.",
+    "I'm going to kill you and your family.",
     "Shut the fuck up, you worthless piece of shit.",
     "Immigrants are vermin and should be shot.",
 ]
@@ -482,4 +482,4 @@ def test_stand_in_golden_scores(stand_in):
     np.testing.assert_allclose(scores, GOLDEN, atol=2e-4)
 
 
-GOLDEN = [[0.0] * 6, [0.0] * 6]
+GOLDEN = [[0.8591, 0.0583, 0.1458, 0.0552, 0.7817, 0.0507], [0.0102, 0.0091, 0.0089, 0.0122, 0.0113, 0.0096]]

@@ -1,5 +1,6 @@
 """The probe reads labels out of features where they are, and nothing else decides its figures."""
 
+import json
 import os
 
 import numpy as np
@@ -171,6 +172,19 @@ def test_more_tokens_than_the_encoder_takes_are_not_asked_of_it(run):
     encoder, tokenizer = embed.open_encoder(run / "encoder"), embed.open_tokenizer(run / "encoder")
     assert embed.token_limit(encoder, tokenizer, 1000) == 64
     assert embed.token_limit(encoder, tokenizer, 10) == 10
+
+
+def test_bfloat16_where_the_run_was_trained_in_it(run, tmp_path):
+    tokenizer, encoder = embed.open_tokenizer(run / "encoder"), embed.open_encoder(run / "encoder")
+    rows = embed.tokenize(tokenizer, ["stir the pot and taste", "steer the boat"], 24)
+    plain, half = (embed.embed(encoder, rows, tokenizer.pad_token_id, bfloat16=flag) for flag in (False, True))
+    assert plain.dtype == half.dtype == np.float32
+    assert not np.array_equal(plain, half)
+    np.testing.assert_allclose(plain, half, atol=0.05)
+    assert not embed.trained_in_bfloat16(tmp_path)
+    for precision in ("float32", "bfloat16"):
+        (tmp_path / "run.json").write_text(json.dumps({"precision": precision}))
+        assert embed.trained_in_bfloat16(tmp_path) == (precision == "bfloat16")
 
 
 @given(st.integers(1, 60))
