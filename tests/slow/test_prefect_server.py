@@ -66,10 +66,11 @@ def world(tmp_path_factory):
 
     def prefect(*arguments, wait=True):
         command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-        log = open(folder / f"{arguments[0]}-{arguments[1]}.log", "w")  # noqa: SIM115 - the child keeps it
-        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        path = folder / f"{arguments[0]}-{arguments[1]}.log"
+        with open(path, "w") as log:  # the child has its own descriptor
+            child = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
         if wait:
-            assert child.wait(180) == 0, (folder / f"{arguments[0]}-{arguments[1]}.log").read_text()
+            assert child.wait(180) == 0, path.read_text()
         return child
 
     def post(path, body):
@@ -93,7 +94,11 @@ def world(tmp_path_factory):
     finally:
         for child in reversed(children):
             child.terminate()
-            child.wait(60)
+            try:
+                child.wait(30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
 
 def deployments(post):
