@@ -52,7 +52,7 @@ class TextEncoder:
     window_tokens: int = Field(default=128, ge=2)
     global_every: int = Field(default=1, ge=1)
     rope_theta: float = Field(default=10_000.0, gt=1)
-    neighbour_heads: bool = False
+    neighbour_heads: bool = True
     continue_from: str | None = None
     continue_from_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
@@ -94,16 +94,17 @@ Objective = MaskedLanguageModelling
 class Train:
     """The loop. `batch` counts rows of `sequence_length` tokens; length and schedules count steps, never epochs.
 
-    The learning rate rises linearly over `warmup_steps`, stays, and over the last `decay_share` of the steps falls to
-    zero (`decay`: linear, cosine, or 1 - sqrt). `optimizer` muon: Muon for the matrices of the layers, AdamW for the
+    The learning rate rises linearly over `warmup_steps` (at most all of them), stays, and over the last `decay_share`
+    of the steps falls to zero (`decay`: linear, cosine, or 1 - sqrt). `learning_rate` None: 4e-3 for Muon, 1e-3 for
+    AdamW, which is for training from scratch: continuing wants less. `optimizer` muon: Muon for the matrices of the layers, AdamW for the
     rest (`embedding_learning_rate`; None: the same rate). `precision` auto: bfloat16 where the device multiplies it
     natively. `threads` None: as many as this process may use, at most 16; a resumed run keeps what it started with.
     """
 
     steps: int = Field(default=1000, ge=1)
-    batch: int = Field(default=32, ge=1)
+    batch: int = Field(default=16, ge=1)
     sequence_length: int = Field(default=128, ge=8)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
     embedding_learning_rate: float | None = Field(default=None, gt=0)
     warmup_steps: int = Field(default=50, ge=0)
     decay: Literal["linear", "cosine", "sqrt"] = "linear"
@@ -112,7 +113,7 @@ class Train:
     weight_decay: float = Field(default=0.01, ge=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.98, ge=0, lt=1)
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "muon"] = "muon"
     gradient_clip: float | None = Field(default=1.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_every_steps: int = Field(default=200, ge=1)
@@ -120,11 +121,10 @@ class Train:
     log_every_steps: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
 
-    @model_validator(mode="after")
-    def _schedule(self) -> Train:
-        if self.warmup_steps > self.steps:
-            raise ValueError(f"warmup_steps {self.warmup_steps} is more than steps {self.steps}")
-        return self
+    @property
+    def peak_learning_rate(self) -> float:
+        """`learning_rate`, or what learned best with this optimizer from scratch (docs/masked-lm.md)."""
+        return self.learning_rate or (4e-3 if self.optimizer == "muon" else 1e-3)
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

@@ -24,16 +24,16 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
             (tables if parameter.ndim == 2 else rest).append(parameter)
         else:
             (layers if parameter.ndim == 2 else rest).append(parameter)
-    table_rate = config.embedding_learning_rate or config.learning_rate
+    table_rate = config.embedding_learning_rate or config.peak_learning_rate
     groups: list[dict[str, Any]] = [
         {"params": tables, "weight_decay": 0.0, "peak": table_rate},
         {"params": rest, "weight_decay": 0.0, "peak": table_rate},
     ]
     if config.optimizer == "adamw":
-        groups.insert(0, {"params": layers, "weight_decay": config.weight_decay, "peak": config.learning_rate})
+        groups.insert(0, {"params": layers, "weight_decay": config.weight_decay, "peak": config.peak_learning_rate})
     adamw = torch.optim.AdamW(
         [group for group in groups if group["params"]],
-        lr=config.learning_rate,
+        lr=config.peak_learning_rate,
         betas=(config.beta1, config.beta2),
         eps=1e-8,
         fused=True,
@@ -43,22 +43,23 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
     # Scaled to AdamW's usual step size (Liu et al. 2025, arXiv 2502.16982), so one learning rate means one thing.
     muon = torch.optim.Muon(
         layers,
-        lr=config.learning_rate,
+        lr=config.peak_learning_rate,
         weight_decay=config.weight_decay,
         momentum=0.95,
         adjust_lr_fn="match_rms_adamw",
     )
     for group in muon.param_groups:
-        group["peak"] = config.learning_rate
+        group["peak"] = config.peak_learning_rate
     return [muon, adamw]
 
 
 def schedule(step: int, config: Train) -> float:
     """The factor on every learning rate at `step` (1..steps): linear warm-up, plateau, decay to zero past the last."""
-    if step <= config.warmup_steps:
-        return step / config.warmup_steps
+    warmup_steps = min(config.warmup_steps, config.steps)
+    if step <= warmup_steps:
+        return step / warmup_steps
     decay_steps = round(config.decay_share * config.steps)
-    begin = max(config.warmup_steps, config.steps - decay_steps)
+    begin = max(warmup_steps, config.steps - decay_steps)
     if step <= begin:
         return 1.0
     progress = (step - begin) / (config.steps - begin + 1)

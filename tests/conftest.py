@@ -5,9 +5,13 @@ import os
 os.environ.update({"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "PREFECT_LOGGING_LEVEL": "CRITICAL"})
 
 import pytest
+from hypothesis import settings
 
 import tasks  # noqa: F401 - telemetry off before anything else is imported
 from tasks.home import Home
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,12 @@ def command(recipe, home):
     return [sys.executable, "-m", "flows.cli", "run", str(recipe), "--home", str(home), "--json", f"{home}.json"]
 
 
+def finish(recipe, home):
+    """Run to the end; what went wrong is shown."""
+    ended = subprocess.run(command(recipe, home), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+
+
 def outcome(home):
     return json.loads(Path(f"{home}.json").read_text())["result"]
 
@@ -47,7 +53,7 @@ def test_the_same_bytes_after_kills_at_many_moments(tmp_path):
     try:
         whole = tmp_path / "whole"
         started = time.monotonic()
-        subprocess.run(command(recipe, whole), check=True, capture_output=True)
+        finish(recipe, whole)
         seconds = time.monotonic() - started
         killed = tmp_path / "killed"
         for moment in range(1, 7):
@@ -58,7 +64,7 @@ def test_the_same_bytes_after_kills_at_many_moments(tmp_path):
                 process.wait(seconds * moment / 7)
             except subprocess.TimeoutExpired:
                 kill_tree(process)
-        subprocess.run(command(recipe, killed), check=True, capture_output=True)
+        finish(recipe, killed)
     finally:
         del os.environ["GRISTMILL_KEY_FILE"]
     a, b = outcome(whole), outcome(killed)

@@ -49,7 +49,6 @@ def test_unknown_keys_are_refused_and_values_frozen(kind):
         (TextEncoder, {"continue_from_sha256": "0" * 64}, "without continue_from"),
         (MaskedLanguageModelling, {"mask_share": 0.8, "random_share": 0.3}, "more than 1"),
         (MaskedLanguageModelling, {"mask_probability": 0}, "greater than 0"),
-        (Train, {"steps": 10, "warmup_steps": 11}, "more than steps"),
         (Tokenizer, {"kind": "unigram"}, "'wordpiece' or 'bpe'"),
     ],
 )

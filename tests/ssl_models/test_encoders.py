@@ -135,7 +135,7 @@ def test_heads_start_as_looks_at_neighbours():
         for position in range(4, 20):
             assert weights[position].argmax() == position + offset
             assert weights[position, position + offset] > 0.4
-    plain = build(TextEncoder(layers=2, width=64, heads=4))
+    plain = build(TextEncoder(layers=2, width=64, heads=4, neighbour_heads=False))
     assert "model.layers.0.attn.Wqkv.bias" not in plain.state_dict()
 
 

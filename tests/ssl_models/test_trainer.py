@@ -143,9 +143,7 @@ def test_a_run_leaves_what_the_interfaces_promise(tmp_path):
 
 def test_it_learns_what_the_neighbours_say(tmp_path):
     """After some steps the loss is clearly below the unigram entropy, which no model blind to context passes."""
-    spec = small_spec(
-        tmp_path, documents=300, encoder={"neighbour_heads": True}, steps=160, batch=8, learning_rate=5e-3
-    )
+    spec = small_spec(tmp_path, documents=300, steps=160, batch=8, optimizer="adamw", learning_rate=5e-3)
     assert trainer.run_spec(spec) == trainer.FINISHED
     from small_corpora import keyed_texts
 

@@ -5,9 +5,9 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_corpus, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interface_corpora import write_corpus, write_run
 
 from tasks.errors import UserError
 from tasks.governance.ledger import LEDGER_SCHEMA, VERDICTS, write_ledger

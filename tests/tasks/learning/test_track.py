@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import write_corpus, write_encoder, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from interface_corpora import write_corpus, write_encoder, write_run
 
 from tasks.errors import UserError, VerificationFailed
 from tasks.governance import mlflow_store
