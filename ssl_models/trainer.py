@@ -131,7 +131,7 @@ class Trainer:
             "step": self.step,
             "loss": window["loss"] / window["steps"],
             "grad_norm": norm,
-            "learning_rate": config.learning_rate * schedule(self.step, config),
+            "learning_rate": config.peak_learning_rate * schedule(self.step, config),
             "tokens": self.tokens,
             "documents": self.reads[-1],
             "epoch": self.reads[-1] / len(self.run.index),
