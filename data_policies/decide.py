@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_policies.opt_outs import RESERVED, UNREADABLE
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
 
@@ -129,6 +130,11 @@ def _licence(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     problem = pc.fill_null(scores["licence_problem"], "unknown")
     for name in ("vendored", "missing", "conflict", "unknown"):
         yield Hit(f"licence.{name}", QUARANTINE, _numpy(pc.equal(problem, name)), detail_N=detail)
+    opt_out = pc.fill_null(scores["opt_out"], "")
+    if policy.licences.respect_opt_outs:
+        for kind, verdict in ((RESERVED, DROP), (UNREADABLE, QUARANTINE)):
+            mask = _numpy(pc.starts_with(opt_out, kind))
+            yield Hit("licence.opt_out", verdict, mask, detail_N=_objects(opt_out))
     licence = pc.fill_null(scores["licence"], "")
     # A conclusion that is empty without a named problem is a detector's bug: unknown, never allowed.
     empty = pc.and_(pc.equal(problem, ""), pc.equal(licence, ""))

@@ -17,6 +17,7 @@ from data_policies.licence_names import LONGEST, candidates, read_classifier, re
 from data_policies.licence_texts import recognise
 from data_policies.licence_urls import read_url
 from data_policies.obligations import obligations
+from data_policies.opt_outs import FIELDS as OPT_OUT_FIELDS
 from data_policies.readings import Reading, exact
 from data_policies.spdx import canonical, leaves
 
@@ -52,6 +53,7 @@ def conclude(fields: Sequence[tuple[str, str]]) -> Conclusion:
     and "BSD License" as a classifier do not say which), and then as a ``text``. The order of the pairs does not count,
     except in `declared` and `detail` among pairs of the same field.
     """
+    fields = [pair for pair in fields if pair[0] not in OPT_OUT_FIELDS]  # no word on the licence
     if strange := sorted({field for field, _ in fields} - {*FIELDS, "file"}):
         raise ValueError(f"unknown licence evidence field {strange[0]!r}; known: {', '.join(FIELDS)}, file")
     stated = [pair for pair in fields if pair[0] != "file"]

@@ -25,9 +25,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Licences:
-    """SPDX identifiers that are allowed, `ID WITH EXCEPTION` included. The order is the rank among duplicates."""
+    """SPDX identifiers that are allowed, `ID WITH EXCEPTION` included. The order is the rank among duplicates.
+
+    `respect_opt_outs`: refuse what its publisher reserves for machines (noai, TDMRep, ai.txt), whatever the licence.
+    """
 
     allow: tuple[str, ...] = Field(min_length=1)
+    respect_opt_outs: bool = True
 
     @field_validator("allow")
     @classmethod

@@ -97,8 +97,9 @@ class Train:
     The learning rate rises linearly over `warmup_steps` (at most all of them), stays, and over the last `decay_share`
     of the steps falls to zero (`decay`: linear, cosine, or 1 - sqrt). `learning_rate` None: 4e-3 for Muon, 1e-3 for
     AdamW, which is for training from scratch: continuing wants less. `optimizer` muon: Muon for the matrices of the
-    layers, AdamW for the rest (`embedding_learning_rate`; None: the same rate). `precision` auto: bfloat16 where the device multiplies it
-    natively. `threads` None: as many as this process may use, at most 16; a resumed run keeps what it started with.
+    layers, AdamW for the rest (`embedding_learning_rate`; None: the same rate). `precision` auto: bfloat16 where the
+    device multiplies it natively. `threads` None: as many as this process may use, at most 16; a resumed run keeps what
+    it started with.
     """
 
     steps: int = Field(default=1000, ge=1)

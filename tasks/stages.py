@@ -70,8 +70,8 @@ def run_stage(root: Path, name: str, version: int, inputs: Mapping[str, Any], bu
     started = time.perf_counter()
     reused = folder.is_dir()
     if not reused:
+        _sweep(root, folder.name)
         temporary = root / f".{folder.name}.{os.getpid()}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             build(temporary)
@@ -87,6 +87,24 @@ def run_stage(root: Path, name: str, version: int, inputs: Mapping[str, Any], bu
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     return Stage(name, digest, reused, round(time.perf_counter() - started, 3), str(folder), version)
+
+
+def _sweep(root: Path, name: str) -> None:
+    """Remove what a process that was killed left of this stage; another that still lives keeps its own."""
+    for left in root.glob(f".{name}.*.tmp"):
+        owner = left.name.split(".")[-2]
+        if owner.isdigit() and (int(owner) == os.getpid() or not _alive(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return True
 
 
 def publish(temporary: Path, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_policies.licences import DETECTOR_VERSION, conclude, tables_digest
+from data_policies.opt_outs import opt_out
 from tasks.curation.records import Engine
 
 #: The scorer's columns. Evidence: which field matched what, never a licence's whole text.
@@ -18,6 +19,7 @@ SCORES = pa.schema(
         ("licence_detail", pa.string()),
         ("licence_declared", pa.string()),
         ("obligations", pa.string()),
+        ("opt_out", pa.string()),
     ]
 )
 
@@ -26,7 +28,7 @@ class Licences:
     """Declared and concluded licence, evidence and obligations of each distinct set of evidence."""
 
     name = "licences"
-    VERSION = 1
+    VERSION = 2
     inputs = ("fields",)
     schema = SCORES
 
@@ -55,7 +57,7 @@ def _conclude(fields: list[dict[str, str]] | None) -> tuple[str | None, ...]:
     """The values of SCORES and the error for one row's fields."""
     try:
         pairs = [(pair["field"], pair["value"]) for pair in fields or [] if pair["value"] is not None]
-        return (*astuple(conclude(pairs)), "")
+        return (*astuple(conclude(pairs)), opt_out(pairs), "")
     except Exception as error:  # noqa: BLE001 - whatever evidence breaks on, its records are quarantined and no others
         return (*(None for _ in SCORES), type(error).__name__)
 

@@ -34,6 +34,7 @@ RECORD_SCHEMA = pa.schema(
 #: ``classifier`` (a trove classifier), ``url``, ``text`` (a whole licence text), ``file`` (a licence file that lies
 #: beside, asked only when nothing else names a licence), ``vendored`` (the path part, such as ``_vendor``, that breaks
 #: the chain to the distribution's licence; any other field beside it is the file's own).
+#: Opt-outs for machines stand here too (`data_policies.opt_outs.FIELDS`).
 EVIDENCE_SCHEMA = pa.schema(
     [
         ("evidence_id", pa.string()),

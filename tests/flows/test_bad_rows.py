@@ -31,6 +31,12 @@ def test_bad_rows_are_quarantined_and_the_rest_is_unharmed(tmp_path):
         file.write(b'{"id": "broken-byte", "licence": "MIT", "text": "one \xff byte"}\n')
         file.write(b'{"id": "cut", "licence": "MIT", "text": "this line ends too ear\n')
         file.write(b'{"id": "no-text", "licence": "MIT"}\n')
+        reserved = {
+            **corpus_lines(90)[85],
+            "id": "reserved",
+            "tdm_reservation": 1,
+        }  # the licence allows, the site does not
+        file.write(json.dumps(reserved).encode() + b"\n")
         file.write(b'{"id": "huge", "licence": "MIT", "text": "' + b"word " * 10_000_000 + b'"}\n')
     whole = gzip.compress("".join(json.dumps(line) + "\n" for line in corpus_lines(80)[40:80]).encode())
     (tmp_path / "more.jsonl.gz").write_bytes(whole[: len(whole) * 2 // 3])
@@ -42,6 +48,7 @@ def test_bad_rows_are_quarantined_and_the_rest_is_unharmed(tmp_path):
     ledger = read_ledger(Path(outcome["result"]["path"]) / "ledger").to_pylist()
     rules = sorted(row["rule"] for row in ledger if row["verdict"] == "quarantine")
     assert rules == ["ingest.empty", "ingest.json", "ingest.too_large", "ingest.truncated", "ingest.utf8"]
+    assert [row["verdict"] for row in ledger if row["rule"] == "licence.opt_out"] == ["drop"]
     assert all(row["detail"] for row in ledger if row["rule"] == "ingest.truncated")
     assert outcome["result"]["counts"]["read"] == len(ledger) > 34
     first = [row for row in ledger if row["source"] == "texts" and row["rule"] is None]

@@ -91,3 +91,4 @@ def test_kill_9_leaves_no_stage_and_the_next_run_builds_it(tmp_path):
     assert done.stdout.strip() == "False"
     (folder,) = (tmp_path / "stages").glob("s-*")
     assert (folder / "rest").read_text() == "y"
+    assert not list((tmp_path / "stages").glob(".*.tmp"))  # what was killed is swept away

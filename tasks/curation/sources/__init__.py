@@ -15,7 +15,10 @@ from tasks.curation.records import Source
 STRICT = ConfigDict(extra="forbid")
 
 #: What a row may say about its record. `licence_url` is licence evidence of its own.
-RecordField = Literal["id", "text", "licence", "licence_url", "uri", "source", "label", "group", "language"]
+RecordField = Literal[
+    "id", "text", "licence", "licence_url", "uri", "source", "label", "group", "language",
+    "x_robots_tag", "tdm_reservation", "ai_txt",
+]  # fmt: skip
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 Columns = Annotated[dict[RecordField, str], Field(description="record field: the column that holds it")]
 Limit = Annotated[int, Field(ge=1, le=1_000_000_000, description="UTF-8 bytes; a longer text is quarantined")]
@@ -39,8 +42,9 @@ class PythonDocs:
 class Files:
     """JSON lines, Parquet, CSV or text files, also gzipped or as zstd: a file, a folder, a glob, or any fsspec URL.
 
-    Without `columns` the names are id, text, licence (or license), licence_url, uri, source, label, group, language.
-    `licence` is an SPDX expression for every row that has none of its own.
+    Without `columns` the names are id, text, licence (or license), licence_url, uri, source, label, group, language,
+    and the opt-outs x_robots_tag, tdm_reservation, ai_txt. `licence` is an SPDX expression for every row that
+    has none of its own.
     """
 
     kind: Literal["files"] = "files"

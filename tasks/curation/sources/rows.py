@@ -20,7 +20,11 @@ DEFAULT_COLUMNS: dict[RecordField, tuple[str, ...]] = {
     "label": ("label",),
     "group": ("group",),
     "language": ("language",),
+    "x_robots_tag": ("x_robots_tag", "x-robots-tag", "X-Robots-Tag"),
+    "tdm_reservation": ("tdm_reservation", "tdm-reservation"),
+    "ai_txt": ("ai_txt", "ai.txt"),
 }
+OPT_OUTS: tuple[RecordField, ...] = ("x_robots_tag", "tdm_reservation", "ai_txt")
 LONGEST_NAME = 200  # characters; a longer licence is a whole text
 _URL = re.compile(r"https?://\S+")
 
@@ -110,7 +114,17 @@ class RowReader:
         urls = [self._string(row, "licence_url")]
         found = [*(_licence(name.strip()) for name in names), *(("url", url.strip()) for url in urls)]
         evidence = tuple(dict.fromkeys(pair for pair in found if pair[1]))
-        return evidence or ((("expression", self.licence),) if self.licence else ())
+        evidence = evidence or ((("expression", self.licence),) if self.licence else ())
+        return (*evidence, *self._opt_outs(row))
+
+    def _opt_outs(self, row: Mapping[str, Any]) -> Evidence:
+        found = []
+        for field in OPT_OUTS:
+            value = self._value(row, field)
+            for item in value if isinstance(value, list) else [value]:
+                said = str(int(item)) if isinstance(item, bool) else _plain(item, field)
+                found.append((field, said.strip()))
+        return tuple(dict.fromkeys(pair for pair in found if pair[1]))
 
 
 def _plain(value: Any, field: str) -> str:
