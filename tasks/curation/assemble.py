@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_policies.decide import span_actions
+from data_policies.licences import DETECTOR_VERSION
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
 from tasks.curation import gate, shards
@@ -50,6 +51,7 @@ class Curated:
             "corpus": VERSION,
             "gate": gate.VERSION,
             "shards": shards.VERSION,
+            "licence-detector": DETECTOR_VERSION,
         }
 
     def inputs_sha256(self, policy: Policy) -> str:
