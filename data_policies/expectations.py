@@ -1,12 +1,13 @@
 """The Great Expectations suites of the gate, built from a policy, over derived columns only: never text.
 
-Five frames, each with its own suite; a check names the columns that it reads, and tasks/curation/gate.py makes them:
+Six frames, each with its own suite; a check names the columns that it reads, and tasks/curation/gate.py makes them:
 
 - ``ledger``: one row for every record read.
 - ``admitted``: the rows with verdict keep or redact. Every rule of the policy is asked again here, of the scores
   themselves, so that a mistake in `decide` cannot pass unseen.
 - ``duplicates``: the rows that an exact or near duplicate rule dropped.
 - ``sources``: one row a source.
+- ``disparities``: one row a rule that refuses and a dimension that its rates are compared over; only when bounded.
 - ``corpus``: one row, the counts and shares of the whole.
 """
 
@@ -159,5 +160,7 @@ def _corpus(policy: Policy, with_previous: bool) -> Iterator[Check]:
     if gates.maximum_dropped_share_per_source is not None:
         share = gates.maximum_dropped_share_per_source
         yield _between("sources.dropped_share.maximum", "sources", "dropped_share", 0, share)
+    if gates.maximum_disparity is not None:
+        yield _between("disparities.certain.maximum", "disparities", "certain", 1, gates.maximum_disparity)
     if gates.maximum_source_kl is not None and with_previous:
         yield _between("corpus.source_kl.maximum", "corpus", "source_kl", 0, gates.maximum_source_kl)

@@ -18,6 +18,7 @@ from flows.recipe import Recipe
 from tasks.curation import steps
 from tasks.curation.assemble import Curated
 from tasks.curation.records import Engine
+from tasks.governance import bias
 from tasks.governance import corpus as corpora
 from tasks.governance.manifest import Manifest
 from tasks.home import Home
@@ -92,7 +93,7 @@ def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
     """A corpus version as ``--json`` shows it."""
     import pyarrow.parquet as pq
 
-    ledger = pq.read_table(folder / "ledger", columns=["verdict", "rule"])
+    ledger = pq.read_table(folder / "ledger", columns=[*bias.COLUMNS, "rule"])
     rules = Counter(zip(ledger["verdict"].to_pylist(), ledger["rule"].to_pylist(), strict=True))
     gate = json.loads((folder / "gate.json").read_text())
     failed = [item for item in gate["results"] if not item["passed"]]
@@ -107,6 +108,7 @@ def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
             "checked": len(gate["results"]),
             "failed": [{"expectation": item["expectation"], "record_ids": item["record_ids"]} for item in failed],
         },
+        "disparities": bias.disparities(bias.rates(ledger)),
         "shards": len(manifest.shards),
         "samples": sum(manifest.splits.values()),
         "splits": manifest.splits,

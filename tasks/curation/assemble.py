@@ -23,7 +23,7 @@ from tasks.curation.steps import beside, cheap_scores, licence_ranks, records
 from tasks.governance.ledger import ADMITTED, LEDGER_SCHEMA
 from tasks.stages import Stage, sha256_json
 
-VERSION = 1
+VERSION = 2  # 2: the ledger's column bytes
 
 
 @dataclass(frozen=True)

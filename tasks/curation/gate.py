@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from data_policies.expectations import HEX_32, Check, checks, great_expectations, suites
 from data_policies.schema import Policy
+from tasks.governance.bias import disparities, rates
 from tasks.governance.ledger import ADMITTED, count_verdicts
 
 VERSION = 1
@@ -96,7 +97,7 @@ def source_kl(now: Mapping[str, int], before: Mapping[str, int]) -> float:
 
 
 def _frames(rows: pa.Table, facts: Mapping[str, Any], asked: Sequence[Check]) -> dict[str, pa.Table]:
-    """The five frames, each with exactly the columns that its checks read and the one that names its rows."""
+    """The frames, each with exactly the columns that its checks read and the one that names its rows."""
     verdict = pc.fill_null(rows["verdict"].cast(pa.string()), "")
     rule = pc.fill_null(rows["rule"].cast(pa.string()), "")
     admitted = pc.is_in(verdict, pa.array(ADMITTED))
@@ -132,6 +133,12 @@ def _frames(rows: pa.Table, facts: Mapping[str, Any], asked: Sequence[Check]) ->
         table = pa.table(columns)
         frames[frame] = table if mask is None else table.filter(mask)
     frames["sources"], frames["corpus"] = _sources(rows, verdict), _corpus(rows, facts, verdict)
+    if any(check.frame == "disparities" for check in asked):
+        found = [row for row in disparities(rates(rows)) if row["refuses"]]
+        what = pa.array([f"{row['rule']} by {row['dimension']}" for row in found], pa.string())
+        frames["disparities"] = pa.table(
+            {"what": what, "certain": pa.array([row["certain"] for row in found], pa.float64())}
+        )
     return frames
 
 
@@ -207,6 +214,9 @@ def _result(check: Check, answer: Any, frame: pa.Table) -> dict[str, Any]:
         found = {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
         observed = ", ".join(f"{name} {value}" for name, value in found.items())
         failing = 0  # no record in particular
+    elif check.frame == "disparities":
+        worst = frame.sort_by([("certain", "descending")]).slice(0, 1).to_pylist()
+        observed = f"{failing} of {len(frame)} fail" + "".join(f", {row['what']} {row['certain']:g}" for row in worst)
     else:
         observed = f"{failing} of {len(frame)} {'sources' if check.frame == 'sources' else 'records'} fail"
     return {

@@ -41,6 +41,7 @@ LEDGER_SCHEMA = pa.schema(
         ("shard", pa.string()),
         ("offset", pa.int64()),
         ("length", pa.int64()),
+        ("bytes", pa.int64()),
     ]
 )
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.governance.bias import MINIMUM_RECORDS, disparities, rates
 from tasks.governance.ledger import ADMITTED, VERDICTS
 from tasks.governance.manifest import corpus_of, read_manifest
 from tasks.governance.models import models_of
@@ -29,8 +30,10 @@ COLUMNS = [
     "uri",
     "detail",
     "similarity",
+    "bytes",
 ]
 LARGEST = 25  # rows of a table on the page; the ledger has them all
+LARGEST_RATES = 20_000  # rows of (rule, dimension, group) in the page's JSON; with more sources only the disparities
 
 
 def facts(
@@ -43,6 +46,7 @@ def facts(
     manifest = read_manifest(folder)
     ledger = pq.read_table(folder / "ledger", columns=COLUMNS)
     kept = ledger.filter(pc.is_in(ledger["verdict"], pa.array(ADMITTED)))
+    measured = rates(ledger)
     hit = pc.list_flatten(ledger["rules"].combine_chunks())
     return {
         "manifest": manifest.model_dump(),
@@ -53,6 +57,8 @@ def facts(
         "licences_refused": _counts(_where(ledger, "licence.")["detail"]),
         "languages": _counts(kept["language"]),
         "sources": _by_source(ledger),
+        "disparities": disparities(measured),
+        "rates": measured.to_pylist() if len(measured) <= LARGEST_RATES else [],
         "runs": runs_on(home, manifest.name, manifest.version, models),
     }
 
@@ -87,7 +93,9 @@ def render(values: dict[str, Any]) -> str:
 
     template = resources.files("tasks.governance").joinpath("report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**values, largest=LARGEST, verdicts=VERDICTS)
+    return environment.from_string(template).render(
+        **values, largest=LARGEST, verdicts=VERDICTS, minimum_records=MINIMUM_RECORDS
+    )
 
 
 def _rules(ledger: pa.Table) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +113,7 @@ def sound_rows(block: int = 0) -> list[dict[str, Any]]:
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
     floats = [name for name in rows[0] if name.startswith(("quality.", "toxicity.", "language_score", "similarity"))]
-    kinds = {name: pa.float64() for name in floats} | {"licence_allowed": pa.bool_()}
+    kinds = {name: pa.float64() for name in floats} | {"licence_allowed": pa.bool_(), "bytes": pa.int64()}
     kinds |= {"rules": pa.list_(pa.string()), "spans": pa.list_(SPAN)}
     return pa.Table.from_pylist(rows, schema=pa.schema([(name, kinds.get(name, pa.string())) for name in rows[0]]))
 
@@ -342,3 +344,19 @@ def test_source_kl_is_the_divergence_of_the_smoothed_mixes(now, before):
     assert source_kl(now, before) == pytest.approx(expected, abs=1e-12)
     assert source_kl(now, before) >= 0
     assert source_kl(now, now) == 0
+
+
+def test_a_rule_that_falls_on_one_source_is_refused_when_the_policy_bounds_it():
+    bound = dataclasses.replace(POLICY, gates=Gates(maximum_disparity=3))
+    rows = []
+    for block in range(40):
+        for row in sound_rows(block)[:8]:
+            rule = "licence.unknown" if row["source"] == "books" and block % 2 else None
+            refused = {"verdict": "drop", "rule": rule, "rules": [rule], "sample_sha256": None} if rule else {}
+            rows.append(row | {"policy_sha256": bound.sha256(), "bytes": 500} | refused)
+    table = table_of(rows)
+    facts = {"read": len(rows), "previous_source_mix": None}
+    [failed] = run_gate(table, facts, bound).failed
+    assert failed["expectation"] == "disparities.certain.maximum"
+    assert "licence.unknown by source" in failed["observed"]
+    assert run_gate(table.filter(pc.equal(table["source"], "letters")), facts | {"read": 160}, bound).passed

@@ -1,0 +1,143 @@
+"""Whom do the filters hit? Rates of every rule by source, language, licence and length, drawn from the ledger alone.
+
+A rate counts every rule that hit a record (`rules`), not only the one that decided: which rule decides depends on the
+order in which they are asked. Records, not bytes, are counted. Intervals: Wilson (1927), 95 %.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.governance.ledger import ADMITTED
+
+DIMENSIONS = ("source", "language", "licence", "length")
+#: Bytes as read at which the next band of lengths begins, and the bands' names.
+BAND_BYTES = (200, 1_000, 5_000, 25_000)
+BANDS = ("under 200 B", "200 B to 1 kB", "1 to 5 kB", "5 to 25 kB", "25 kB and more")
+MINIMUM_RECORDS = 100  # of a group that is compared: under it an interval says little
+Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
+#: What a rule asks of a record by its own definition is no disparity of it: (start of the rule, dimension).
+BY_DEFINITION = (("language.", "language"), ("licence.", "licence"))
+
+RATES = pa.schema(
+    [
+        ("rule", pa.string()),
+        ("refuses", pa.bool_()),
+        ("dimension", pa.string()),
+        ("group", pa.string()),
+        ("records", pa.int64()),
+        ("hits", pa.int64()),
+        ("rate", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+    ]
+)
+#: The columns of a ledger that are read.
+COLUMNS = ["source", "language", "licence", "bytes", "verdict", "rules"]
+
+
+def wilson(hits: np.ndarray, records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high end of the 95 % score interval of a share; (0, 1) where there are no records. Wilson 1927."""
+    n = np.asarray(records, float)
+    p = np.divide(hits, n, out=np.zeros(np.broadcast(hits, n).shape), where=n > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * np.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    low, high = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+    low, high = np.where(np.equal(hits, 0), 0.0, low), np.where(np.equal(hits, n), 1.0, high)  # exact, not 1e-18
+    return np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)
+
+
+def rates(ledger: pa.Table) -> pa.Table:
+    """One row (RATES) for each rule that hit anything, each dimension, and each group in it; sorted.
+
+    `refuses`: no record that was admitted was hit by the rule, so to be hit is to go; false for a rule that redacts.
+    A group is "" where the ledger has none. Shares are of all records read in the group.
+    """
+    listed = ledger["rules"].combine_chunks()
+    if isinstance(listed, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
+        listed = pa.array([], pa.list_(pa.string()))
+    names = pc.list_flatten(listed).dictionary_encode()
+    row_P, rule_P = pc.list_parent_indices(listed).to_numpy(), names.indices.to_numpy()
+    rules = names.dictionary.to_pylist()
+    pair = np.sort(row_P.astype(np.int64) * max(len(rules), 1) + rule_P)
+    pair = pair[np.diff(pair, prepend=-1) != 0]  # a rule counts once a record
+    row_P, rule_P = np.divmod(pair, max(len(rules), 1))
+    admitted_N = pc.is_in(ledger["verdict"], pa.array(ADMITTED)).to_numpy()
+    refuses_R = np.bincount(rule_P, admitted_N[row_P], minlength=len(rules)) == 0
+    parts = []
+    for dimension in DIMENSIONS:
+        group_N, groups = _groups(ledger, dimension)
+        records_G = np.bincount(group_N, minlength=len(groups))
+        hits_RG = np.bincount(rule_P * len(groups) + group_N[row_P], minlength=len(rules) * len(groups))
+        hits, records = hits_RG, np.tile(records_G, len(rules))
+        low, high = wilson(hits, records)
+        columns = [
+            pa.array(np.repeat(np.array(rules, object), len(groups)), pa.string()),
+            pa.array(np.repeat(refuses_R, len(groups)), pa.bool_()),
+            pa.array([dimension] * len(hits), pa.string()),
+            pa.array(groups * len(rules), pa.string()),
+            pa.array(records, pa.int64()),
+            pa.array(hits, pa.int64()),
+            pa.array(hits / np.maximum(records, 1)),
+            pa.array(low),
+            pa.array(high),
+        ]
+        parts.append(pa.Table.from_arrays(columns, schema=RATES))
+    order = [("rule", "ascending"), ("dimension", "ascending"), ("group", "ascending")]
+    return pa.concat_tables(parts).sort_by(order).combine_chunks()
+
+
+def _groups(ledger: pa.Table, dimension: str) -> tuple[np.ndarray, list[str]]:
+    """Each record's group as a number (int64, N), and the groups' names."""
+    if dimension == "length":
+        lengths = np.asarray(pc.fill_null(ledger["bytes"], 0))
+        return np.searchsorted(BAND_BYTES, lengths, side="right").astype(np.int64), list(BANDS)
+    found = pc.fill_null(ledger[dimension], "").combine_chunks()
+    if isinstance(found, pa.ChunkedArray):
+        found = pa.array([], pa.string())
+    encoded = found.dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def disparities(measured: pa.Table, minimum_records: int = MINIMUM_RECORDS) -> list[dict[str, Any]]:
+    """For each rule and dimension the groups that it hits most and least, and how many times more; widest first.
+
+    Only groups of `minimum_records` are compared, and only where there are two. `ratio`: the largest rate over the
+    smallest; null where the smallest is 0. `certain`: the low end of the largest over the high end of the smallest,
+    what is left of the ratio when both intervals are used up; 1 where they overlap. The gate bounds `certain`, so that
+    neither a zero nor a small group decides. Left out: language rules by language, licence rules by licence.
+    """
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in measured.to_pylist():
+        by_definition = any(row["rule"].startswith(rule) and row["dimension"] == of for rule, of in BY_DEFINITION)
+        if row["records"] >= minimum_records and not by_definition:
+            found.setdefault((row["rule"], row["dimension"]), []).append(row)
+    rows = []
+    for (rule, dimension), groups in found.items():
+        if len(groups) < 2:
+            continue
+        most = max(groups, key=lambda row: (row["rate"], row["low"], row["group"]))
+        least = min(groups, key=lambda row: (row["rate"], row["high"], row["group"]))
+        rows.append(
+            {
+                "rule": rule,
+                "refuses": most["refuses"],
+                "dimension": dimension,
+                "groups": len(groups),
+                "most": _public(most),
+                "least": _public(least),
+                "ratio": round(most["rate"] / least["rate"], 4) if least["rate"] else None,
+                "certain": round(max(1.0, most["low"] / least["high"]), 4),
+            }
+        )
+    return sorted(rows, key=lambda row: (-row["certain"], row["rule"], row["dimension"]))
+
+
+def _public(row: dict[str, Any]) -> dict[str, Any]:
+    rounded = {name: round(row[name], 6) for name in ("rate", "low", "high")}
+    return {name: row[name] for name in ("group", "records", "hits")} | rounded
