@@ -19,7 +19,7 @@ from data_policies.spdx import admitted
 from tasks.curation import gate, shards
 from tasks.curation.duplicates import elect, read_pairs
 from tasks.curation.pii import redact
-from tasks.curation.steps import beside, cheap_scores, licence_ranks, records
+from tasks.curation.steps import beside, cheap_scores, election_quality, licence_ranks, records
 from tasks.governance.ledger import ADMITTED, LEDGER_SCHEMA
 from tasks.stages import Stage, sha256_json
 
@@ -179,7 +179,7 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial
         {
             "record_id": admissible["record_id"],
             "licence_rank": licence_ranks(admissible["licence"], policy),
-            "quality": _quality(curated, admissible),
+            "quality": _quality(curated, admissible, table),
             "length": pc.cast(pc.utf8_length(admissible["text"]), pa.int64()),
             "written_sha256": admissible["sample_sha256"],
         }
@@ -205,14 +205,10 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial
     return table.append_column("similarity", similarity)
 
 
-def _quality(curated: Curated, admissible: pa.Table) -> pa.ChunkedArray:
-    """A coarse quality for the election: the share of letters in tenths; among equals the longer text survives."""
+def _quality(curated: Curated, admissible: pa.Table, table: pa.Table) -> pa.ChunkedArray:
     stage = next(stage for stage in curated.scored if stage.name == "quality")
-    table = pq.read_table(Path(stage.path) / "scores.parquet", columns=["record_id", "quality.basic.letter_ratio"])
-    share = table["quality.basic.letter_ratio"].take(
-        pc.index_in(admissible["record_id"], table["record_id"]).combine_chunks()
-    )
-    return pc.round(pc.fill_null(share, 0.0), 1)
+    rows = pc.index_in(admissible["record_id"], table["record_id"].combine_chunks())
+    return election_quality(stage).take(rows.combine_chunks())
 
 
 def _groups(table: pa.Table, group_by: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Candidate pairs from MinHash signatures: bands, each sorted in NumPy; no hash table and no shuffle of text.
 
 Broder 1997, On the resemblance and containment of documents; banding: Leskovec, Rajaraman, Ullman, Mining of Massive
-Datasets, chapter 3.
+Datasets, chapter 3. Of a signature only what is asked of it again is kept: a 64-bit key for each band, and the low byte
+of each hash, from which the Jaccard index is estimated (b-bit minwise hashing, Li and König 2010).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ RECALL = 0.99  # least probability that a pair at the threshold shares a band
 ESTIMATE_MARGIN = 0.2  # over 4 sd: fewer than 1 true pair in 20,000 is lost to the estimate
 ALL_PAIRS_UP_TO = 256  # members of a bucket; a larger one is compared with its first members and with its neighbours
 PIVOTS = 64
-CHUNK = 32_768  # pairs whose signatures are compared at once (31 MB)
+CHUNK = 131_072  # pairs whose signatures are compared at once (31 MB)
 
 
 def bands_for(threshold: float, hashes: int = HASHES) -> tuple[int, int]:
@@ -29,30 +30,45 @@ def bands_for(threshold: float, hashes: int = HASHES) -> tuple[int, int]:
     return hashes, 1
 
 
-def candidates(signatures: np.ndarray, bands_rows: tuple[int, int], floor: float) -> np.ndarray:
-    """(P, 2) row numbers, a < b, of the pairs that share a band and whose estimated Jaccard index may reach `floor`.
+class Signatures:
+    """What is kept of `count` signatures: 280 bytes each at 20 bands."""
 
-    `signatures`: (N, HASHES) uint32, rows in order of election. A bucket of more than ALL_PAIRS_UP_TO rows
-    (boilerplate) is not compared squared: each member meets the bucket's first PIVOTS members, among which is the one
-    that an election would keep, and the PIVOTS that follow it.
+    def __init__(self, count: int, bands_rows: tuple[int, int]) -> None:
+        bands, self.rows = bands_rows
+        self.keys = np.empty((bands, count), np.uint64)  # pages that nobody writes to take no memory
+        self.low = np.empty((count, HASHES), np.uint8)
+
+    def put(self, places: np.ndarray | slice, signatures: np.ndarray) -> None:
+        """Take the signatures (N, HASHES) uint32 of the texts at `places`."""
+        self.low[places] = signatures.astype(np.uint8)
+        for band in range(len(self.keys)):
+            keys = np.zeros(len(signatures), np.uint64)
+            for column in range(band * self.rows, (band + 1) * self.rows):  # a colliding key only proposes a pair more
+                keys = (keys ^ signatures[:, column]) * np.uint64(0x9E3779B97F4A7C15)
+                keys ^= keys >> np.uint64(29)
+            self.keys[band, places] = keys
+
+
+def candidates(signatures: Signatures, members: np.ndarray, floor: float) -> np.ndarray:
+    """(P, 2) indices into `members` of the pairs, a < b, that share a band and whose estimated Jaccard index may reach
+    `floor`; sorted.
+
+    `members`: places of signatures, in order of election. A bucket of more than ALL_PAIRS_UP_TO of them (boilerplate)
+    is not compared squared: each meets the bucket's first PIVOTS members, among which is the one that an election would
+    keep, and the PIVOTS that follow it.
     """
-    count = len(signatures)
-    bands, rows = bands_rows
+    count = len(members)
     seen = np.empty(0, np.int64)
     hopeful = [np.empty(0, np.int64)]
-    for band in range(bands):
-        keys = np.zeros(count, np.uint64)
-        for column in range(band * rows, (band + 1) * rows):  # a colliding key only proposes a pair more
-            keys = (keys ^ signatures[:, column]) * np.uint64(0x9E3779B97F4A7C15)
-            keys ^= keys >> np.uint64(29)
-        found = _distinct(np.concatenate([seen[:0], *_bucket_pairs(keys, count)]))
+    for keys in signatures.keys:
+        found = _distinct(np.concatenate([seen[:0], *_bucket_pairs(keys[members], count)]))
         place = np.searchsorted(seen, found)
         new = found[np.append(seen, -1)[place] != found]
         seen = np.sort(np.concatenate([seen, new]), kind="stable")
         for at in range(0, len(new), CHUNK):
             codes = new[at : at + CHUNK]
-            estimate = (signatures[codes // count] == signatures[codes % count]).mean(axis=1)
-            hopeful.append(codes[estimate >= floor - ESTIMATE_MARGIN])
+            one, other = signatures.low[members[codes // count]], signatures.low[members[codes % count]]
+            hopeful.append(codes[(one == other).mean(axis=1) >= floor - ESTIMATE_MARGIN])
     codes = np.sort(np.concatenate(hopeful))
     return np.stack([codes // max(count, 1), codes % max(count, 1)], axis=1)
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from data_policies import decide as decisions
 from data_policies.schema import Policy
 from data_policies.spdx import rank
+from tasks.curation.blocks import FileBlocks
 from tasks.curation.records import Engine, Scorer
 from tasks.engine import require_same_rows, score_table
 from tasks.governance.ledger import write_parquet
@@ -48,9 +49,9 @@ def records(stage: Stage, columns: Sequence[str] | None = None) -> pa.Table:
     return pq.read_table(Path(stage.path) / "records.parquet", columns=columns)
 
 
-def scores(stage: Stage) -> pa.Table:
+def scores(stage: Stage, columns: Sequence[str] | None = None) -> pa.Table:
     """A score stage's table."""
-    return pq.read_table(Path(stage.path) / "scores.parquet")
+    return pq.read_table(Path(stage.path) / "scores.parquet", columns=columns)
 
 
 def licence_stage(home: Home, ingested: Stage, engine: Engine) -> Stage:
@@ -189,24 +190,49 @@ def decide_stage(home: Home, ingested: Stage, stages: Sequence[Stage], policy: P
     return run_stage(home.stages, "decide", DECIDE_VERSION, inputs, build)
 
 
-def pairs_stage(home: Home, ingested: Stage, decided: Stage, threshold: float, engine: Engine) -> Stage:
+def pairs_stage(
+    home: Home, ingested: Stage, stages: Sequence[Stage], decided: Stage, policy: Policy, engine: Engine
+) -> Stage:
     """Classes of equal texts and verified near-duplicate pairs among the admissible records.
 
-    Signed for `threshold` or DESIGN_THRESHOLD, whichever is lower: raising a policy's threshold signs nothing again.
+    Signed for the policy's threshold or DESIGN_THRESHOLD, whichever is lower: raising it signs nothing again.
     """
-    from tasks.curation.duplicates import VERSION, find_pairs
+    from tasks.curation.duplicates import VERSION, election_order, find_pairs
 
     admissible = admissible_ids(decided)
-    design = min(threshold, DESIGN_THRESHOLD)
+    design = min(policy.duplicates.threshold, DESIGN_THRESHOLD)
 
     def build(folder: Path) -> None:
-        texts = records(ingested, ["record_id", "text"])
-        texts = texts.filter(pc.is_in(texts["record_id"], admissible))
+        wanted = np.asarray(pc.is_in(records(ingested, ["record_id"])["record_id"], admissible))
+        texts = FileBlocks(Path(ingested.path) / "records.parquet", wanted)
+        order = election_order(_standing(ingested, stages, policy, wanted))
         with progress("duplicates", len(texts)) as advance:
-            find_pairs(texts, design, engine, advance).write(folder)
+            find_pairs(texts, design, engine, advance, order).write(folder)
 
     inputs = {"records": ingested.digest, "admissible": sha256_json(admissible.to_pylist()), "threshold": design}
+    inputs["licences"] = list(policy.licences.allow)  # their order is that of the election
     return run_stage(home.stages, "duplicates", VERSION, inputs, build)
+
+
+def _standing(ingested: Stage, stages: Sequence[Stage], policy: Policy, wanted: np.ndarray) -> pa.Table:
+    """What the records stand for election with, as far as it is known before redaction."""
+    by_name = {stage.name: stage for stage in stages}
+    given = records(ingested, ["record_id", "bytes"]).filter(wanted)
+    licence = scores(by_name["licences"], ["licence"])["licence"].filter(wanted)
+    return pa.table(
+        {
+            "record_id": given["record_id"],
+            "licence_rank": licence_ranks(licence, policy),
+            "quality": election_quality(by_name["quality"]).filter(wanted),
+            "length": given["bytes"],
+        }
+    )
+
+
+def election_quality(quality: Stage) -> pa.ChunkedArray:
+    """A coarse quality for the election: the share of letters in tenths; among equals the longer text survives."""
+    share = scores(quality, ["quality.basic.letter_ratio"])["quality.basic.letter_ratio"]
+    return pc.round(pc.fill_null(share, 0.0), 1)
 
 
 def admissible_ids(decided: Stage) -> pa.Array:
