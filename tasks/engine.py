@@ -8,17 +8,26 @@ by record_id and sorted here.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import daft
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from tasks.curation.blocks import Blocks
 from tasks.curation.records import Engine, Scorer
 from tasks.errors import UserError
 from tasks.quiet import DEFAULTS
+from tasks.stages import Transient
+from tasks.watch import call_within
+
+ROW_SECONDS = 60.0
+SLOWEST_BYTES = 5_000  # a second: a large model on one core
+TRANSIENT = ("MemoryError", "TimeoutError")  # the next run tries such rows again
 
 Progress = Callable[[int], None]  # called with the number of rows just done
 _progress: dict[str, Progress] = {}  # by scorer name; a Ray worker finds none and stays silent
@@ -88,6 +97,14 @@ def score_table(
     return flat.combine_chunks()
 
 
+def score_blocks(
+    blocks: Blocks, scorer: Scorer, engine: Engine = Engine(), progress: Progress | None = None
+) -> Iterator[pa.Table]:
+    """`score_table` of a table that need not fit into memory, a block at a time; the rows are those of the whole."""
+    for block in blocks.blocks(["record_id", *scorer.inputs]):
+        yield score_table(block, scorer, engine, progress)
+
+
 def _score_batch(scorer: Scorer, given: pa.Schema, struct: pa.StructType, columns: tuple) -> pa.StructArray:
     # A function of the module, because Daft pickles what it runs together with the globals that it names.
     batch = pa.Table.from_arrays([column.to_arrow() for column in columns], names=given.names).cast(given)
@@ -113,19 +130,42 @@ def require_same_rows(given: pa.Table, got: pa.Table, step: str) -> None:
 def safe_score(scorer: Scorer, batch: pa.Table) -> pa.Table:
     """Score a batch; where it raises, halve it until the guilty row stands alone, with its exception's class name.
 
+    A batch that does not come back in time is scored a row at a time, and the row that does not gets TimeoutError.
     The message is left out: it may quote the text.
     """
-    schema = pa.schema(list(output_schema(scorer))[1:])
+    seconds = allowed_seconds(batch)
     try:
-        scores = scorer.score(batch)
-        if len(scores) != len(batch):
-            raise RuntimeError(f"{scorer.name} returned {len(scores)} rows for {len(batch)}")
-        if "error" not in scores.column_names:
-            scores = scores.append_column("error", pa.array([""] * len(scores), pa.string()))
-        return scores.select(schema.names).cast(schema)
+        return call_within(seconds, lambda: _checked_score(scorer, batch))
     except Exception as error:  # noqa: BLE001 - whatever a model raises, the batch must not die for a row
         if len(batch) == 1:
             nulls = [pa.nulls(1, field.type) for field in scorer.schema]
+            schema = pa.schema(list(output_schema(scorer))[1:])
             return pa.Table.from_arrays([*nulls, pa.array([type(error).__name__])], schema=schema)
-        middle = len(batch) // 2
-        return pa.concat_tables([safe_score(scorer, batch.slice(0, middle)), safe_score(scorer, batch.slice(middle))])
+        size = 1 if isinstance(error, TimeoutError) else -(-len(batch) // 2)
+        return pa.concat_tables([safe_score(scorer, batch.slice(at, size)) for at in range(0, len(batch), size)])
+
+
+def allowed_seconds(batch: pa.Table) -> float:
+    """How long a scorer may take: ROW_SECONDS (or $GRISTMILL_ROW_SECONDS), twice that for more than one row, and a
+    second for every 5 kB."""
+    alone = float(os.environ.get("GRISTMILL_ROW_SECONDS") or ROW_SECONDS)
+    return alone * min(len(batch), 2) + batch.nbytes / SLOWEST_BYTES
+
+
+def _checked_score(scorer: Scorer, batch: pa.Table) -> pa.Table:
+    schema = pa.schema(list(output_schema(scorer))[1:])
+    scores = scorer.score(batch)
+    if len(scores) != len(batch):
+        raise RuntimeError(f"{scorer.name} returned {len(scores)} rows for {len(batch)}")
+    if "error" not in scores.column_names:
+        scores = scores.append_column("error", pa.array([""] * len(scores), pa.string()))
+    return scores.select(schema.names).cast(schema)
+
+
+def transient(errors: pa.ChunkedArray, record_ids: pa.ChunkedArray) -> Transient | None:
+    """What a stage returns whose rows failed for the clock's or the machine's sake (contract 3), if any did."""
+    failed = pc.is_in(errors, pa.array(TRANSIENT))
+    if not pc.any(failed).as_py():
+        return None
+    rows = record_ids.filter(failed).to_pylist()
+    return Transient(hashlib.sha256("\n".join(rows).encode()).hexdigest())

@@ -49,6 +49,16 @@ class Stage:
         return {key: value for key, value in asdict(self).items() if key not in ("path", "version")}
 
 
+@dataclass(frozen=True)
+class Transient:
+    """What a build returns when rows of its output are there by the clock or a dead worker: it is no cache of anything.
+
+    `because`: a digest of what went wrong, which becomes part of the stage's address.
+    """
+
+    because: str
+
+
 def read_stage(folder: Path) -> Stage:
     """A finished stage from its folder."""
     record = json.loads((folder / "stage.json").read_text())
@@ -64,6 +74,7 @@ def run_stage(root: Path, name: str, version: int, inputs: Mapping[str, Any], bu
     """Return the stage from its folder ``root/NAME-<16 hex>``, building it into that folder when it is not there.
 
     `build` gets an empty temporary folder and fills it. An exception leaves nothing behind under the stage's name.
+    When it returns a `Transient`, the folder gets a name of its own: later stages use it, the next run builds anew.
     """
     digest = stage_digest(name, version, inputs)
     folder = root / f"{name}-{digest[:16]}"
@@ -74,7 +85,11 @@ def run_stage(root: Path, name: str, version: int, inputs: Mapping[str, Any], bu
         temporary = root / f".{folder.name}.{os.getpid()}.tmp"
         temporary.mkdir(parents=True)
         try:
-            build(temporary)
+            outcome = build(temporary)
+            if isinstance(outcome, Transient):
+                inputs = {**inputs, "transient": outcome.because}
+                digest = stage_digest(name, version, inputs)
+                folder = root / f"{name}-{digest[:16]}"
             (temporary / "stage.json").write_text(
                 json.dumps(
                     {"name": name, "version": version, "digest": digest, "inputs": dict(inputs)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import IO
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from tasks.curation.shingles import contains, hash_shingles, words
 class _Sets:
     """The distinct shingles of some rows: those that count, sorted, then the boilerplate, sorted; in a file."""
 
-    def __init__(self, texts: Blocks, rows: np.ndarray, boilerplate: np.ndarray) -> None:
-        self._file = tempfile.TemporaryFile(prefix="gristmill-shingles-")
+    def __init__(self, file: IO[bytes], texts: Blocks, rows: np.ndarray, boilerplate: np.ndarray) -> None:
+        self._file = file
         self._place = np.full(len(texts), -1, np.int32)
         self._place[rows] = np.arange(len(rows), dtype=np.int32)
         self._starts = np.zeros(len(rows) + 1, np.int64)
@@ -47,9 +48,6 @@ class _Sets:
         data = np.frombuffer(os.pread(self._file.fileno(), int(end - start) * 8, int(start) * 8), np.uint64)
         return data[: self._counting[place]], data[self._counting[place] :]
 
-    def close(self) -> None:
-        self._file.close()
-
 
 def compare(texts: Blocks, pairs: np.ndarray, boilerplate: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """For each pair of rows (P, 2): the Jaccard index of their shingles, and that of those which are no boilerplate.
@@ -60,8 +58,8 @@ def compare(texts: Blocks, pairs: np.ndarray, boilerplate: np.ndarray, floor: fl
     if len(pairs) == 0:
         return similarity, distinctive
     involved = np.flatnonzero(np.bincount(pairs.ravel(), minlength=len(texts)))
-    sets = _Sets(texts, involved, boilerplate)
-    try:
+    with tempfile.TemporaryFile(prefix="gristmill-shingles-") as file:
+        sets = _Sets(file, texts, involved, boilerplate)
         (all_a, own_a), (all_b, own_b) = sets.sizes(pairs[:, 0]), sets.sizes(pairs[:, 1])
         # The index cannot exceed the ratio of the sizes.
         hopeful = np.minimum(all_a, all_b) >= floor * np.maximum(all_a, all_b)
@@ -77,8 +75,6 @@ def compare(texts: Blocks, pairs: np.ndarray, boilerplate: np.ndarray, floor: fl
             own = int(own_a[at] + own_b[at]) - shared
             similarity[at] = (shared + banal) / (int(all_a[at] + all_b[at]) - shared - banal)
             distinctive[at] = shared / own if own else similarity[at]
-    finally:
-        sets.close()
     return similarity, distinctive
 
 

@@ -3,8 +3,8 @@
 Similarity is the Jaccard index of the sets of word 5-grams (`shingles`). MinHash (Broder 1997) with banding (Leskovec,
 Rajaraman, Ullman: Mining of Massive Datasets, chapter 3) only proposes pairs; each is verified on the sets themselves.
 Texts whose words are the same, in the same order, form one class, so that ten thousand copies of one text cost ten
-thousand hashes and not their pairs. Boilerplate, a shingle in more than 5 % of a source's texts, neither proposes a pair
-nor condemns a record: one goes only if its similarity reaches the threshold with the boilerplate and without it.
+thousand hashes and not their pairs. Boilerplate, a shingle in more than 5 % of a source's texts, neither proposes a
+pair nor condemns a record: one goes only if its similarity reaches the threshold with the boilerplate and without it.
 """
 
 from __future__ import annotations
@@ -123,9 +123,9 @@ def elect(records: pa.Table, similar: Similar, threshold: float) -> pa.Table:
 
     `records`: the admissible ones: record_id, licence_rank (int), quality (double), length (int) and written_sha256 (of
     the text as written). They are taken in `election_order`; one is dropped when a record that is already kept has its
-    words in order or its written bytes (exact, similarity 1), or a Jaccard >= threshold with and without the boilerplate
-    (near). The survivor is the most similar kept record; exact before near, then the earlier in the order. Nothing is
-    closed over transitively.
+    words in order or its written bytes (exact, similarity 1), or a Jaccard >= threshold with the boilerplate and
+    without it (near). The survivor is the most similar kept record; exact before near, then the earlier in the order.
+    Nothing is closed over transitively.
     KeyError when a record is not in `similar`.
     """
     if len(records) == 0:

@@ -22,7 +22,7 @@ BOILERPLATE_SHARE = 0.05
 #: ...but for a family of fewer texts than this: a small source is no evidence.
 BOILERPLATE_TEXTS = 20
 #: Texts of a source that are looked at: the first in the order of record_id, which is a hash, so a random sample. A
-#: share of 5 % of so many is known to 0.5 percentage points (one standard deviation); a smaller source is counted whole.
+#: share of 5 % of so many is known to half a percentage point (one sd); a smaller source is counted whole.
 BOILERPLATE_SAMPLE = 2048
 
 _WORD = re.compile(r"\w+")
@@ -85,7 +85,7 @@ def hash_shingles(tokens: Sequence[list[str]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def frequent(sets: Sequence[np.ndarray]) -> np.ndarray:
-    """The hashes, sorted, of the shingles that are boilerplate: `sets`, the distinct shingles of each text of a source."""
+    """The hashes, sorted, of the shingles that are boilerplate in a source with these sets of shingles, one a text."""
     least = max(BOILERPLATE_TEXTS, int(BOILERPLATE_SHARE * len(sets)) + 1)
     found = np.sort(np.concatenate([np.empty(0, np.uint64), *sets]))
     if len(sets) < least or len(found) == 0:

@@ -21,13 +21,13 @@ import pyarrow.parquet as pq
 from data_policies import decide as decisions
 from data_policies.schema import Policy
 from data_policies.spdx import rank
-from tasks.curation.blocks import FileBlocks
+from tasks.curation.blocks import FileBlocks, write_blocks
 from tasks.curation.records import Engine, Scorer
-from tasks.engine import require_same_rows, score_table
-from tasks.governance.ledger import write_parquet
+from tasks.engine import output_schema, require_same_rows, score_blocks, score_table, transient
+from tasks.governance.ledger import ROW_GROUP, write_parquet
 from tasks.home import Home
 from tasks.progress import progress
-from tasks.stages import Stage, run_stage, sha256_json
+from tasks.stages import Stage, Transient, run_stage, sha256_json
 
 DECIDE_VERSION = 1
 DESIGN_THRESHOLD = 0.8  # Jaccard
@@ -75,10 +75,13 @@ def licence_stage(home: Home, ingested: Stage, engine: Engine) -> Stage:
 def score_stage(home: Home, ingested: Stage, scorer: Scorer, engine: Engine) -> Stage:
     """One scorer over all records."""
 
-    def build(folder: Path) -> None:
-        given = records(ingested, ["record_id", *scorer.inputs])
+    def build(folder: Path) -> Transient | None:
+        given = FileBlocks(Path(ingested.path) / "records.parquet")
+        path = folder / "scores.parquet"
         with progress(scorer.name, len(given)) as advance:
-            write_parquet(score_table(given, scorer, engine, advance), folder / "scores.parquet")
+            write_blocks(score_blocks(given, scorer, engine, advance), path, output_schema(scorer), ROW_GROUP)
+        failed = pq.read_table(path, columns=["record_id", "error"])
+        return transient(failed["error"], failed["record_id"])
 
     inputs = {"records": ingested.digest, "config": scorer.config()}
     return run_stage(home.stages, scorer.name, scorer.VERSION, inputs, build)
@@ -119,7 +122,7 @@ def toxicity_stage(
     base = {"records": ingested.digest, "config": model.config()}
     inputs = {**base, "needed": hashlib.sha256(np.packbits(needed).tobytes()).hexdigest()}
 
-    def build(folder: Path) -> None:
+    def build(folder: Path) -> Transient | None:
         model.open()  # a checkpoint that cannot be opened is the user's error, not every row's
         given = records(ingested, ["record_id", "content_sha256", "text"])
         wanted = given.filter(pa.array(needed))
@@ -142,6 +145,7 @@ def toxicity_stage(
         error = pc.fill_null(scored["error"].take(position.combine_chunks()), "")
         names = ["record_id", *(f"toxicity.{x}" for x in LABELS), "scored_by", "error"]
         write_parquet(pa.table([given["record_id"], *columns, by, error], names=names), folder / "scores.parquet")
+        return transient(error, given["record_id"])
 
     return run_stage(home.stages, "toxicity", model.VERSION, inputs, build)
 

@@ -3,8 +3,11 @@
 import threading
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from tasks import engine
+from tasks.curation import blocks
 from tasks.engine import require_same_rows, safe_score, score_table
 
 
@@ -62,6 +65,55 @@ def test_a_scorer_that_returns_too_few_rows_is_not_broadcast():
     scores = safe_score(Length(short=True), table(4).drop_columns(["record_id"]))
     assert len(scores) == 4  # each row alone is one row: the halving finds the right answer
     assert scores["n"].to_pylist() == [6, 6, 6, 6]
+
+
+class Hangs(Length):
+    """A scorer that never comes back from some rows."""
+
+    def score(self, batch):
+        if self.bad & set(batch["text"].to_pylist()):
+            threading.Event().wait()
+        return super().score(batch)
+
+
+def test_a_row_that_hangs_is_left_behind(monkeypatch):
+    monkeypatch.setattr(engine, "ROW_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "SLOWEST_BYTES", 1 << 30)
+    given = table(120)
+    hanging = Hangs(bad=["text 7", "text 70"])
+    scored = score_table(given, hanging, batch_size=50)
+    hung = {row["record_id"]: row for row in scored.to_pylist() if row["error"]}
+    assert {name: row["error"] for name, row in hung.items()} == {"000007": "TimeoutError", "000070": "TimeoutError"}
+    assert all(row["n"] is None for row in hung.values())
+    others = [row for row in scored.to_pylist() if not row["error"]]
+    assert others == [row for row in score_table(given, Length()).to_pylist() if row["record_id"] not in hung]
+    assert engine.transient(scored["error"], scored["record_id"]) is not None
+    assert engine.transient(pa.chunked_array([["", "KeyError"]]), pa.chunked_array([["a", "b"]])) is None
+
+
+def test_the_time_that_is_allowed_grows_with_the_text(monkeypatch):
+    short = pa.table({"text": ["a"]})
+    long = pa.table({"text": ["a" * 1_000_000]})
+    assert engine.allowed_seconds(short) < 61
+    assert engine.allowed_seconds(long) > 200
+    assert engine.allowed_seconds(pa.table({"text": ["a", "b"]})) > 120
+    monkeypatch.setenv("GRISTMILL_ROW_SECONDS", "5")
+    assert engine.allowed_seconds(short) < 6
+
+
+def test_blocks_are_scored_as_the_whole_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 70)
+    given = table(500)
+    pq.write_table(given, tmp_path / "t.parquet", row_group_size=30)
+    found = blocks.FileBlocks(tmp_path / "t.parquet")
+    scorer = Length(bad=["text 3"])
+    schema = engine.output_schema(scorer)
+    blocks.write_blocks(engine.score_blocks(found, scorer), tmp_path / "a.parquet", schema, 100)
+    blocks.write_blocks(iter([score_table(given, scorer)]), tmp_path / "b.parquet", schema, 100)
+    assert pq.read_table(tmp_path / "a.parquet").equals(score_table(given, scorer))
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    footer = pq.read_metadata(tmp_path / "a.parquet")
+    assert [footer.row_group(n).num_rows for n in range(footer.num_row_groups)] == [100] * 5
 
 
 def test_no_rows():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.stages import canonical_json, publish, read_stage, run_stage, stage_digest
+from tasks.stages import Transient, canonical_json, publish, read_stage, run_stage, stage_digest
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=3), max_leaves=5
@@ -45,6 +45,20 @@ def test_present_means_done(tmp_path):
     assert len(built) == 2
     assert first.path == again.path != other.path
     assert read_stage(tmp_path / f"s-{first.digest[:16]}").digest == first.digest
+
+
+def test_what_is_transient_is_no_cache(tmp_path):
+    outcomes = [Transient("a row timed out"), Transient("a row timed out"), None, Transient("never asked")]
+
+    def build(folder):
+        (folder / "out").write_text("x")
+        return outcomes.pop(0)
+
+    stages = [run_stage(tmp_path, "s", 1, {"a": 1}, build) for _ in range(4)]
+    assert [stage.reused for stage in stages] == [False, False, False, True]
+    assert stages[0].digest == stages[1].digest != stages[2].digest == stages[3].digest
+    assert all((tmp_path / f"s-{stage.digest[:16]}" / "out").is_file() for stage in stages)
+    assert read_stage(tmp_path / f"s-{stages[0].digest[:16]}").digest == stages[0].digest
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path):

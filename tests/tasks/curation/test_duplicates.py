@@ -339,7 +339,7 @@ def test_election_equals_the_naive_reading(rows, threshold):
 
 
 def test_a_large_bucket_keeps_its_recall(monkeypatch):
-    """A family of near-copies from as many sources in one bucket: still one survivor, and far fewer comparisons than its square."""
+    """A family of near-copies, each of another source, in one bucket: one survivor, and not all pairs are compared."""
     generator = random.Random(2)
     base = generator.choices(WORDS, k=300)
     texts = [" ".join(base[:60] + [f"name{i}"] + base[60:100]) for i in range(200)]
