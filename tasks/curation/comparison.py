@@ -7,9 +7,10 @@ import tempfile
 from typing import IO
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.curation.blocks import Blocks
-from tasks.curation.shingles import contains, hash_shingles, words
+from tasks.curation.shingles import contains, normalise, shingle
 
 
 class _Sets:
@@ -25,15 +26,17 @@ class _Sets:
         for block in texts.blocks(["text"]):
             here = np.flatnonzero(self._place[row : row + len(block)] >= 0)
             row += len(block)
-            hashes, first = hash_shingles([words(text) for text in block["text"].take(here).to_pylist()])
-            for at in range(len(here)):
-                distinct = np.unique(hashes[first[at] : first[at + 1]])
-                known = contains(boilerplate, distinct)
-                counting = distinct[~known]
-                self._file.write(counting.tobytes() + distinct[known].tobytes())
-                size += len(distinct)
-                self._counting[done], self._starts[done + 1] = len(counting), size
-                done += 1
+            chosen = block["text"].combine_chunks().take(pa.array(here))
+            hashes, first = shingle(normalise(chosen)).distinct()
+            text = np.repeat(np.arange(len(here)), np.diff(first))
+            known = contains(boilerplate, hashes)
+            if known.any():
+                hashes = hashes[np.argsort(2 * text + known, kind="stable")]
+            self._file.write(hashes.data)
+            ends = slice(done, done + len(here))
+            self._counting[ends] = np.bincount(text[~known], minlength=len(here))
+            self._starts[done + 1 : done + len(here) + 1] = size + first[1:]
+            done, size = done + len(here), size + len(hashes)
         self._file.flush()
 
     def sizes(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 
 import daft
 import numpy as np
@@ -20,15 +19,7 @@ import pyarrow.compute as pc
 from tasks.curation.blocks import Blocks
 from tasks.curation.minhash import HASHES, Signatures, bands_for
 from tasks.curation.records import Engine
-from tasks.curation.shingles import (
-    BOILERPLATE_SAMPLE,
-    SHINGLE_WORDS,
-    contains,
-    frequent,
-    hash_shingles,
-    runs_without,
-    words,
-)
+from tasks.curation.shingles import BOILERPLATE_SAMPLE, SHINGLE_WORDS, contains, frequent, normalise, shingle
 from tasks.engine import require_same_rows, start
 
 CLASS_SCHEMA = pa.schema([("record_id", pa.string()), ("class_id", pa.string())])
@@ -80,16 +71,18 @@ def sign(texts: Blocks, threshold: float, engine: Engine, progress: Callable[[in
 
 def _normalise(column: daft.Series) -> pa.Array:
     """_NORMAL for each text: class_id, its first 64 bits, the number of words, the words joined."""
-    tokens = [words(text) for text in column.to_pylist()]
-    normal = [" ".join(each) for each in tokens]
-    digests = [hashlib.sha256(each.encode()).digest()[:16] if each else b"" for each in normal]
+    normal = normalise(column.to_arrow())
+    raw, edges = normal.data.data, [0, *normal.ends.tolist()]
+    pairs = zip(edges, edges[1:], strict=False)
+    digests = [hashlib.sha256(raw[start:end]).digest()[:16] if end > start else b"" for start, end in pairs]
+    blanks = np.concatenate([[0], np.cumsum(normal.data == ord(" "))])[edges]
     for report in _progress:
-        report(len(tokens))
+        report(len(digests))
     arrays = [
         pa.array([each.hex() for each in digests], pa.string()),
         pa.array([int.from_bytes(each[:8], "big") for each in digests], pa.uint64()),
-        pa.array([len(each) for each in tokens], pa.int64()),
-        pa.array(normal, pa.large_string()),
+        pa.array(np.diff(blanks) + (np.diff(edges) > 0), pa.int64()),
+        normal.texts,
     ]
     return pa.StructArray.from_arrays(arrays, fields=list(_NORMAL))
 
@@ -104,11 +97,11 @@ def _sign(block: pa.Table) -> pa.Table:
     """record_id, class_id, code, words, signature; by record_id. The text stays in Daft."""
 
     @daft.func.batch(return_dtype=daft.DataType.from_arrow_type(_NORMAL), use_process=False, batch_size=1024)
-    def normalise(column: daft.Series):
+    def normal(column: daft.Series):
         return _normalise(column)
 
     frame = daft.from_arrow(block.select(["record_id", "text"]))
-    frame = frame.select(daft.col("record_id"), normalise(daft.col("text")).alias("n"))
+    frame = frame.select(daft.col("record_id"), normal(daft.col("text")).alias("n"))
     parts = [daft.col("n")[name].alias(name) for name in ("class_id", "code", "words")]
     signed = frame.select(daft.col("record_id"), *parts, _minhash(daft.col("n")["normal"])).to_arrow()
     signed = signed.take(pc.sort_indices(signed["record_id"]))
@@ -143,10 +136,9 @@ class _Sampler:
                     new.append(row)
                     if len(seen) == BOILERPLATE_SAMPLE:
                         break
-            hashes, first = hash_shingles(
-                [words(text) for text in block["text"].take(pa.array(new, pa.int64())).to_pylist()]
-            )
-            sets = [np.unique(hashes[first[at] : first[at + 1]]) for at in range(len(new))]
+            texts = block["text"].combine_chunks().take(pa.array(new, pa.int64()))
+            hashes, first = shingle(normalise(texts)).distinct()
+            sets = [hashes[first[at] : first[at + 1]].copy() for at in range(len(new))]
             self._sets.setdefault(source, []).extend(sets)
             if len(seen) == BOILERPLATE_SAMPLE:
                 self._found.append(frequent(self._sets.pop(source)))
@@ -164,21 +156,14 @@ def _sign_without(texts: Blocks, boilerplate: np.ndarray, signatures: Signatures
     """
     row = 0
     for block in texts.blocks(["text"]):
-        tokens = [words(text) for text in block["text"].to_pylist()]
-        hashes, first = hash_shingles(tokens)
-        known = contains(boilerplate, hashes)
-        places, runs = [], []
-        for at in np.flatnonzero(np.diff(first) > 0).tolist():
-            inside = known[first[at] : first[at + 1]]
-            if inside.any() and not inside.all():
-                places.append(row + at)
-                runs.append(runs_without(tokens[at], inside))
-        row += len(block)
-        if places:
-            ids = pa.array([f"{number:012d}" for number in range(sum(map(len, runs)))])
-            given = pa.table({"record_id": ids, "normal": pa.array(chain.from_iterable(runs), pa.large_string())})
+        shingled = shingle(normalise(block["text"].combine_chunks()))
+        owner, runs = shingled.runs_without(contains(boilerplate, shingled.hashes))
+        if len(runs):
+            ids = pa.array([f"{number:012d}" for number in range(len(runs))])
+            given = pa.table({"record_id": ids, "normal": pa.array(runs, pa.large_binary()).cast(pa.large_string())})
             frame = daft.from_arrow(given).select(daft.col("record_id"), _minhash(daft.col("normal")))
             signed = frame.to_arrow().sort_by("record_id")
             require_same_rows(given, signed, "duplicates")
-            starts = np.cumsum([0, *map(len, runs[:-1])])
-            signatures.put(np.array(places), np.minimum.reduceat(_matrix(signed["signature"]), starts, axis=0))
+            places, starts = np.unique(owner, return_index=True)
+            signatures.put(row + places, np.minimum.reduceat(_matrix(signed["signature"]), starts, axis=0))
+        row += len(block)
