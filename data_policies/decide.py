@@ -18,6 +18,7 @@ from data_policies.schema import Policy
 from data_policies.spdx import admitted
 
 KEEP, REDACT, DROP, QUARANTINE = "keep", "redact", "drop", "quarantine"
+REPLACED = ("redact", "pseudonymise")  # actions on a span that change the text: the record's verdict is redact
 
 #: What `decide` returns; `spans` are those of the scores with the policy's action filled in.
 VERDICT_SCHEMA = pa.schema(
@@ -188,7 +189,7 @@ def _pii(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
         if action == KEEP:
             continue
         found = np.bincount(rows[_numpy(pc.equal(kinds, kind))], minlength=len(scores)).astype(float)
-        yield Hit(f"pii.{kind}", DROP if action == DROP else REDACT, found > 0, found, 0.0)
+        yield Hit(f"pii.{kind}", REDACT if action in REPLACED else DROP, found > 0, found, 0.0)
 
 
 def _toxicity(scores: pa.Table, policy: Policy) -> Iterator[Hit]:

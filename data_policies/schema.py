@@ -18,7 +18,7 @@ PiiType = Literal[
     "email", "phone", "ip", "credentials_url", "card", "iban", "ssn", "national_id", "passport", "driver_licence",
     "mac", "imei", "crypto", "secret", "person", "address",
 ]  # fmt: skip
-PiiAction = Literal["keep", "redact", "drop"]
+PiiAction = Literal["keep", "redact", "pseudonymise", "drop"]
 ToxicityLabel = Literal["toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack"]
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_policies.decide import REPLACED
 from data_policies.expectations import HEX_32, Check, checks, great_expectations, suites
 from data_policies.schema import Policy
 from tasks.governance.bias import disparities, rates
@@ -103,7 +104,7 @@ def _frames(rows: pa.Table, facts: Mapping[str, Any], asked: Sequence[Check]) ->
     admitted = pc.is_in(verdict, pa.array(ADMITTED))
     pairs = zip(rule.to_pylist(), rows["rules"].to_pylist(), strict=True)
     spans = [[span["action"] for span in row or ()] for row in rows["spans"].to_pylist()]
-    redacted = pa.array([any(action == "redact" for action in row) for row in spans], pa.bool_())
+    redacted = pa.array([any(action in REPLACED for action in row) for row in spans], pa.bool_())
     survivors = rows["record_id"].filter(admitted)
     derived = {
         "verdict": verdict,
@@ -111,7 +112,7 @@ def _frames(rows: pa.Table, facts: Mapping[str, Any], asked: Sequence[Check]) ->
         "rule_given": pc.xor(pc.equal(verdict, "keep"), pc.not_equal(rule, "")),
         "rule_listed": pa.array([not name or name in (listed or ()) for name, listed in pairs], pa.bool_()),
         "licence_allowed": pc.fill_null(rows["licence_allowed"], False),
-        "spans_undecided": pa.array([sum(a not in ("keep", "redact") for a in row) for row in spans], pa.int64()),
+        "spans_undecided": pa.array([sum(a not in ("keep", *REPLACED) for a in row) for row in spans], pa.int64()),
         "redaction_consistent": pc.equal(pc.equal(verdict, "redact"), redacted),
         "survivor_kept": pc.is_in(rows["survivor_id"], pa.array(survivors.drop_null().to_pylist(), pa.string())),
     }

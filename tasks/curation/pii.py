@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import regex
 
 from tasks.curation import pii_views
 from tasks.curation.pii_patterns import PATTERNS, digest
@@ -26,6 +27,7 @@ from tasks.governance.ledger import SPAN
 
 _NORMALISE = len(PATTERNS)  # id of the prefilter of `pii_views`
 _TIMEOUT_SECONDS = 10.0  # a pattern on one text, and 10 s more a million characters; a time-out quarantines the row
+_HEX_32 = regex.compile("[0-9a-f]{32}")
 _local = threading.local()
 
 
@@ -46,7 +48,7 @@ class Pii:
     """
 
     name = "pii"
-    VERSION = 1
+    VERSION = 2
     inputs = ("text",)
     schema = pa.schema([("spans", pa.list_(SPAN))])
 
@@ -139,13 +141,13 @@ def _resolve(*groups: Sequence[_Finding]) -> list[_Finding]:
 def _database():
     import hyperscan
 
-    expressions = [pattern.prefilter.encode("latin-1") for pattern in PATTERNS] + [
-        pii_views.PREFILTER.encode("latin-1")
-    ]
+    asked = [(rank, expression) for rank, pattern in enumerate(PATTERNS) for expression in pattern.prefilters]
+    asked.append((_NORMALISE, pii_views.PREFILTER))
+    expressions = [expression.encode("latin-1") for _, expression in asked]
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     # Bytes, no UTF8 flag (it gives wrong events over invalid bytes); one event a pattern and text is all we need.
     flags = [hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL] * len(expressions)
-    database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
+    database.compile(expressions=expressions, ids=[number for number, _ in asked], flags=flags)
     return database
 
 
@@ -183,10 +185,22 @@ def placeholder(kind: str) -> str:
     return f"<{kind.upper()}>"
 
 
-def redact(text: str, spans: Sequence[Mapping[str, Any]], actions: Mapping[str, str] | None = None) -> str:
-    """The text with each span whose action is ``redact`` replaced by its typed placeholder.
+def pseudonym(kind: str, value_hmac: str) -> str:
+    """What stands for a pseudonymised value: ``<EMAIL_3f9a12bc>``, the first 8 hex of the ledger's keyed hash.
 
-    `actions` gives the action by type; None: the spans' own ``action``. ValueError when spans overlap or lie outside.
+    One value, however it is written, has one pseudonym in every record and version curated with one key. 32 bits: among
+    10,000 distinct values of a type two share one with a probability of 1 in 86. ValueError without a hash.
+    """
+    if not _HEX_32.fullmatch(value_hmac or ""):
+        raise ValueError("a span has no keyed hash to make a pseudonym of")
+    return f"<{kind.upper()}_{value_hmac[:8]}>"
+
+
+def redact(text: str, spans: Sequence[Mapping[str, Any]], actions: Mapping[str, str] | None = None) -> str:
+    """The text with each span whose action is ``redact`` or ``pseudonymise`` replaced by what stands for it.
+
+    `actions` gives the action by type; None: the spans' own ``action``. ValueError when spans overlap or lie outside,
+    or when a span that asks for a pseudonym has no hash.
     """
     parts: list[str] = []
     position = 0
@@ -195,7 +209,14 @@ def redact(text: str, spans: Sequence[Mapping[str, Any]], actions: Mapping[str, 
             raise ValueError(f"the span [{span['start']}, {span['end']}) overlaps another or lies outside the text")
         action = span["action"] if actions is None else actions.get(span["type"], "keep")
         parts.append(text[position : span["start"]])
-        parts.append(placeholder(span["type"]) if action == "redact" else text[span["start"] : span["end"]])
+        if action == "redact":
+            parts.append(placeholder(span["type"]))
+        elif action == "pseudonymise":
+            parts.append(pseudonym(span["type"], span["value_hmac"]))
+        elif action in ("", "keep", "drop"):
+            parts.append(text[span["start"] : span["end"]])
+        else:
+            raise ValueError(f"no action is named {action!r}")
         position = span["end"]
     return "".join(parts) + text[position:]
 

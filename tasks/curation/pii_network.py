@@ -14,18 +14,10 @@ from __future__ import annotations
 import ipaddress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import regex
 
-
-class Found(NamedTuple):
-    """Code points [start, end) of the scanned text, and the canonical value."""
-
-    start: int
-    end: int
-    value: str
-
+from tasks.curation.pii_base import Found, before
 
 # ---- e-mail ----------------------------------------------------------------------------------------------------------
 
@@ -122,11 +114,6 @@ _HOST_BEFORE = regex.compile(
     r"|resolver?|node|remote|listen)\b[^\n]{0,16}|://|@)$",
     regex.IGNORECASE,
 )
-
-
-def before(match: regex.Match, length: int = 28) -> str:
-    """The text in front of a candidate, where captions and versions stand."""
-    return match.string[max(0, match.start() - length) : match.start()]
 
 
 def confirm_ip(match: regex.Match, reserved: bool) -> Found | None:

@@ -1,4 +1,4 @@
-"""What makes a candidate a bank account, a payment card, a telephone number or a secret: check digits, registries,
+"""What makes a candidate a bank account, a payment card or a telephone number: check digits, registries,
 context. Each function returns the exact place and a canonical value (digits only, E.164 for telephone), or None.
 """
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import regex
 
-from tasks.curation.pii_network import Found, before
+from tasks.curation.pii_base import Found, before
 
 # ---- money -----------------------------------------------------------------------------------------------------------
 
@@ -156,14 +156,3 @@ def _confirm_labelled(match: regex.Match) -> Found | None:
             if number and phonenumbers.is_valid_number(number):
                 return Found(start, start + end, phonenumbers.format_number(number, 0))
     return None
-
-
-# ---- secrets ---------------------------------------------------------------------------------------------------------
-
-
-def confirm_secret(match: regex.Match, reserved: bool) -> Found | None:
-    """A format that nothing else has, and a body that is no placeholder (``hf_xxxxxxxx``)."""
-    body = match[0].rstrip()
-    if not body.startswith("-----") and len(set(body[-16:])) < 5:
-        return None
-    return Found(match.start(), match.start() + len(body), body)

@@ -1,41 +1,22 @@
 """Which personal data is looked for: one `Pattern` a kind, each a cheap prefilter, a candidate and a confirmation.
 
 The prefilter is a Hyperscan expression over the UTF-8 bytes and must match every text that holds a finding (a
-superset); the candidate is a `regex` over the text; the confirmation, in `pii_network` and `pii_numbers`, checks
-checksum, registry or context.
+superset); the candidate is a `regex` over the text; the confirmation checks checksum, registry or context. Secrets are
+in `pii_secrets`, numbers of persons in `pii_ids`, of devices and wallets in `pii_devices`.
 
-To add a type: a confirmation there, a line in `PATTERNS` here, and a new `Pii.VERSION`.
+To add a kind: a confirmation, a line in `PATTERNS`, and a new `Pii.VERSION`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import regex
 
-from tasks.curation.pii_network import (
-    Found,
-    confirm_credentials,
-    confirm_email,
-    confirm_ip,
-    confirm_obfuscated_email,
-)
-from tasks.curation.pii_numbers import confirm_card, confirm_iban, confirm_phone, confirm_secret
-
-Confirm = Callable[[regex.Match, bool], Found | None]
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """One way to write one type. The order in `PATTERNS` is the priority among overlapping ones: specific first."""
-
-    type: str
-    prefilter: str
-    candidate: regex.Pattern
-    confirm: Confirm
-
+from tasks.curation import pii_devices, pii_ids, pii_secrets
+from tasks.curation.pii_base import Pattern, any_case
+from tasks.curation.pii_network import confirm_credentials, confirm_email, confirm_ip, confirm_obfuscated_email
+from tasks.curation.pii_numbers import confirm_card, confirm_iban, confirm_phone
 
 # Letters of the alphabets that put blanks between words: a Chinese text may run into an address without one.
 _W = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Nd}\p{M}]"
@@ -53,35 +34,6 @@ _DOT_PLAIN = r"[ \t]+(?i:dot)[ \t]+"
 _ANY_DOT = rf"(?:\.|{_DOT}|{_DOT_PLAIN})"
 _NAME = rf"{_W}(?:{_W}|[_+\-])*"
 
-_SECRETS = (
-    r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])",  # Amazon access key id
-    r"gh[pousr]_[A-Za-z0-9]{36,255}",  # GitHub tokens
-    r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}",
-    r"gl(?:pat|dt|rt|cbt)-[A-Za-z0-9_\-]{20,64}",  # GitLab tokens
-    r"xox[abeoprs]-(?:[0-9A-Za-z]+-)*[0-9A-Za-z]{10,250}",  # Slack tokens
-    r"https://hooks\.slack\.com/services/T[A-Za-z0-9]+/B[A-Za-z0-9]+/[A-Za-z0-9]{16,}",
-    r"AIza[A-Za-z0-9_\-]{35}(?![A-Za-z0-9_\-])",  # Google API key
-    r"[rs]k_live_[0-9A-Za-z]{16,255}",  # Stripe
-    r"sk-ant-[A-Za-z0-9_\-]{32,255}",  # Anthropic
-    r"sk-(?:proj-|svcacct-)?[A-Za-z0-9_\-]{16,200}T3BlbkFJ[A-Za-z0-9_\-]{16,200}",  # OpenAI
-    r"hf_[A-Za-z]{34}(?![A-Za-z0-9])",  # Hugging Face
-    r"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])",
-    r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_\-]{50,255}",
-    r"SG\.[A-Za-z0-9_\-]{22}\.[A-Za-z0-9_\-]{43}",  # SendGrid
-    r"eyJ[A-Za-z0-9_\-]{10,}\.eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{16,}",  # JSON web token
-)
-# To the end of the block; where it was cut off, as far as its lines are base64 and no prose.
-_KEY_BLOCK = (
-    r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,20000}+-----END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
-    r"|(?:\s*[A-Za-z0-9+/]{20,}={0,2})*+(?:\s*\n[A-Za-z0-9+/]+={0,2}(?=\s*\n|\s*\Z))?)"
-)
-_SECRET_HINT = (
-    "AKIA|ASIA|ABIA|ACCA|gh[pousr]_|github_pat_|gl(?:pat|dt|rt|cbt)-|xox[abeoprs]-|hooks[.]slack[.]com|AIza|"
-    "[rs]k_live_|sk-[A-Za-z0-9_-]{16}|hf_[A-Za-z]{20}|npm_[A-Za-z0-9]{20}|pypi-AgEI|SG[.][A-Za-z0-9_-]{22}|"
-    "eyJ[A-Za-z0-9_-]{10}|PRIVATE KEY"
-)
-
 _CAPTIONS = (
     "phone", "tel", "tél", "tele", "telephone", "téléphone", "telefon", "telephon", "telefone", "telefono",
     "teléfono", "tlf", "mobile", "mobil", "móvil", "movil", "portable", "cell", "cellphone", "cellular", "fax",
@@ -95,25 +47,11 @@ _PHONE_CAPTION = (
 )
 
 
-def _any_case(word: str) -> str:
-    """A word as a Hyperscan expression over bytes, in both cases."""
-    cases = ({sign.lower(), sign.upper()} for sign in word)
-    return "".join(
-        "(?:" + "|".join("".join(rf"\x{byte:02x}" for byte in sign.encode()) for sign in sorted(both)) + ")"
-        for both in cases
-    )
-
-
-_CAPTION_HINT = "|".join(_any_case(word) for word in [*_CAPTIONS, *_CAPTIONS_UNSPACED])
+_CAPTION_HINT = "|".join(any_case(word) for word in [*_CAPTIONS, *_CAPTIONS_UNSPACED])
 _GROUPS = r"\(?\d[\d()]*+(?:[ .\-/–]{1,2}\(?\d[\d()]*+){0,6}"
 
 PATTERNS: tuple[Pattern, ...] = (
-    Pattern(
-        "secret",
-        _SECRET_HINT,
-        regex.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_SECRETS)})|{_KEY_BLOCK}"),
-        confirm_secret,
-    ),
+    *pii_secrets.SPECIFIC,
     Pattern(
         "credentials_url",
         r"://[^\s/@<>]*:[^\s/@<>]*@",
@@ -123,6 +61,8 @@ PATTERNS: tuple[Pattern, ...] = (
         ),
         confirm_credentials,
     ),
+    *pii_devices.PATTERNS,
+    *pii_ids.PATTERNS,
     Pattern(
         "iban",
         r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",
@@ -191,12 +131,13 @@ PATTERNS: tuple[Pattern, ...] = (
         ),
         confirm_phone,
     ),
+    pii_secrets.NAMED,
 )
 
 
 def digest() -> str:
     """Hex SHA-256 of every pattern: a changed expression is a changed scorer."""
     lines = (
-        f"{p.type}\0{p.prefilter}\0{p.candidate.pattern}\0{p.candidate.flags}\0{p.confirm.__name__}" for p in PATTERNS
+        f"{p.type}\0{p.prefilters}\0{p.candidate.pattern}\0{p.candidate.flags}\0{p.confirm.__name__}" for p in PATTERNS
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*lines, pii_ids.TABLE.read_text("utf-8")]).encode()).hexdigest()

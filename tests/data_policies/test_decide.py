@@ -34,7 +34,7 @@ POLICY = Policy(
     licences=Licences(allow=("CC0-1.0", "MIT", "GPL-2.0-only WITH Classpath-exception-2.0")),
     languages=Languages(allow=("en",), minimum_score=0.5),
     quality={"basic": {"words": Bounds(min=5, max=100)}},
-    pii={"email": "redact", "card": "drop", "ip": "keep"},
+    pii={"email": "redact", "card": "drop", "ip": "keep", "imei": "pseudonymise"},
     toxicity=Toxicity(thresholds={"toxicity": 0.8}),
 )
 GOOD = {
@@ -98,6 +98,8 @@ def table(*rows):
         ({"quality.basic.words": None}, "quarantine", "error.quality"),
         ({"spans": [span("email")]}, "redact", "pii.email"),
         ({"spans": [span("phone")]}, "redact", "pii.phone"),
+        ({"spans": [span("imei")]}, "redact", "pii.imei"),
+        ({"spans": [span("imei"), span("card")]}, "drop", "pii.card"),
         ({"spans": [span("ip")]}, "keep", None),
         ({"spans": [span("email"), span("card")]}, "drop", "pii.card"),
         ({"spans": None}, "quarantine", "error.pii"),

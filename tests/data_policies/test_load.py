@@ -103,7 +103,11 @@ def test_open_definition_ranks_by_obligations():
         (("[MIT]", "MIT"), "licences.allow: ", ""),
         (("version: 1", "version: 0"), "version: Input should be greater than or equal to 1", ""),
         (("owner: me\n", ""), "the key 'owner' is missing", ""),
-        (("", "pii: {email: redakt}\n"), "pii.email: Input should be 'keep', 'redact' or 'drop'", "allowed: 'keep'"),
+        (
+            ("", "pii: {email: redakt}\n"),
+            "pii.email: Input should be 'keep', 'redact', 'pseudonymise' or 'drop'",
+            "allowed: 'keep'",
+        ),
         (("", "pii: {emial: redact}\n"), "unknown key 'pii.emial'", "did you mean 'email'? allowed: address, "),
         (
             ("", "languages: {allow: [en], minimum_scor: 1}\n"),
