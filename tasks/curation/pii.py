@@ -21,6 +21,7 @@ import pyarrow as pa
 import regex
 
 from tasks.curation import pii_views
+from tasks.curation.pii_base import Pattern
 from tasks.curation.pii_patterns import PATTERNS, digest
 from tasks.curation.pii_views import View
 from tasks.governance.ledger import SPAN
@@ -28,7 +29,10 @@ from tasks.governance.ledger import SPAN
 _NORMALISE = len(PATTERNS)  # id of the prefilter of `pii_views`
 _TIMEOUT_SECONDS = 10.0  # a pattern on one text, and 10 s more a million characters; a time-out quarantines the row
 _HEX_32 = regex.compile("[0-9a-f]{32}")
+_CONTINUATION = bytes(range(0x80, 0xC0))
 _local = threading.local()
+
+Hits = dict[int, list[int]]
 
 
 class _Finding(NamedTuple):
@@ -87,33 +91,35 @@ class Pii:
         view: View | None = None
         while True:
             # First the text as it is, then with what was found replaced, until nothing new is found.
-            new = self._look(text, view, hits)
+            new = self._look(text, view, raw, hits)
             merged = _resolve(found, new)
             if merged == found:
                 break
             found = merged
             view = pii_views.replaced(text, [(f.start, f.end, placeholder(f.type)) for f in found])
-            hits = _prefilter(view.text.encode("utf-8"))
+            raw = view.text.encode("utf-8")
+            hits = _prefilter(raw)
         return [
             {"type": f.type, "start": f.start, "end": f.end, "action": "", "value_hmac": self._hmac(f.type, f.value)}
             for f in found
         ]
 
-    def _look(self, text: str, view: View | None, hits: set[int]) -> list[_Finding]:
+    def _look(self, text: str, view: View | None, raw: bytes | memoryview, hits: Hits) -> list[_Finding]:
         """What stands in `view` (None: in the text as read), and what stands in it once normalised."""
         seen = view.text if view else text
-        found = list(self._match(seen, view, hits))
+        found = list(self._match(seen, view, raw, hits))
         if _NORMALISE in hits:
             plain = pii_views.normalised(seen, view)
             if plain.text != seen:
-                found += self._match(plain.text, plain, _prefilter(plain.text.encode("utf-8")))
+                raw = plain.text.encode("utf-8")
+                found += self._match(plain.text, plain, raw, _prefilter(raw))
         return found
 
-    def _match(self, text: str, view: View | None, hits: set[int]) -> Iterator[_Finding]:
+    def _match(self, text: str, view: View | None, raw: bytes | memoryview, hits: Hits) -> Iterator[_Finding]:
         timeout = _TIMEOUT_SECONDS * (1 + len(text) / 1e6)
-        for rank in sorted(hits - {_NORMALISE}):
+        for rank in sorted(hits.keys() - {_NORMALISE}):
             pattern = PATTERNS[rank]
-            for match in pattern.candidate.finditer(text, overlapped=True, timeout=timeout):
+            for match in _candidates(pattern, text, raw, hits[rank], timeout):
                 if confirmed := pattern.confirm(match, self._reserved):
                     start, end = view.span(confirmed.start, confirmed.end) if view else confirmed[:2]
                     yield _Finding(rank, pattern.type, start, end, confirmed.value)
@@ -141,21 +147,21 @@ def _resolve(*groups: Sequence[_Finding]) -> list[_Finding]:
 def _database():
     import hyperscan
 
-    asked = [(rank, expression) for rank, pattern in enumerate(PATTERNS) for expression in pattern.prefilters]
-    asked.append((_NORMALISE, pii_views.PREFILTER))
-    expressions = [expression.encode("latin-1") for _, expression in asked]
+    expressions = [pattern.prefilter.encode("latin-1") for pattern in PATTERNS]
+    expressions.append(pii_views.PREFILTER.encode("latin-1"))
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    # Bytes, no UTF8 flag (it gives wrong events over invalid bytes); one event a pattern and text is all we need.
-    flags = [hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_DOTALL] * len(expressions)
-    database.compile(expressions=expressions, ids=[number for number, _ in asked], flags=flags)
+    # Bytes, no UTF8 flag (it gives wrong events over invalid bytes). Where the whole text is read one event is enough.
+    once = [pattern.reach is None and not pattern.anchored for pattern in PATTERNS] + [True]
+    flags = [hyperscan.HS_FLAG_DOTALL | (hyperscan.HS_FLAG_SINGLEMATCH if one else 0) for one in once]
+    database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
     return database
 
 
-def _prefilter(raw: bytes | memoryview) -> set[int]:
-    """Ids of the patterns that the text may match."""
+def _prefilter(raw: bytes | memoryview) -> Hits:
+    """The patterns that the text may match, each with the byte offsets where a match of its prefilter ends."""
     import hyperscan
 
-    hits: set[int] = set()
+    hits: Hits = {}
     if not len(raw):
         return hits
     database = _database()
@@ -166,8 +172,52 @@ def _prefilter(raw: bytes | memoryview) -> set[int]:
     return hits
 
 
-def _remember(pattern_id: int, start: int, end: int, flags: int, hits: set[int]) -> None:
-    hits.add(pattern_id)
+def _remember(pattern_id: int, start: int, end: int, flags: int, hits: Hits) -> None:
+    hits.setdefault(pattern_id, []).append(end)
+
+
+def _candidates(
+    pattern: Pattern, text: str, raw: bytes | memoryview, ends: list[int], timeout: float
+) -> Iterator[regex.Match]:
+    """The candidates of one pattern, read only near the places where its prefilter matched, if it has a reach."""
+    if pattern.anchored:
+        places = _places(text, raw, ends)
+        for place in sorted({*places, *(place - 1 for place in places)}):
+            if place >= 0 and (match := pattern.candidate.match(text, place, timeout=timeout)):
+                yield match
+    elif pattern.reach is None:
+        yield from pattern.candidate.finditer(text, overlapped=True, timeout=timeout)
+    else:
+        back, ahead = pattern.reach
+        windows: list[list[int]] = []  # first and last place where a candidate may start
+        for place in _places(text, raw, ends):
+            if windows and place - back <= windows[-1][1]:
+                windows[-1][1] = place
+            else:
+                windows.append([max(0, place - back), place])
+        for first, last in windows:
+            for match in pattern.candidate.finditer(text, first, last + ahead, overlapped=True, timeout=timeout):
+                if match.start() > last:
+                    break
+                yield match
+
+
+def _places(text: str, raw: bytes | memoryview, ends: list[int]) -> list[int]:
+    """Byte offsets as code points, ascending, each once."""
+    ends = sorted(set(ends))
+    if len(raw) == len(text):
+        return ends
+    places, byte, place = [], 0, 0
+    for end in ends:
+        place += _code_points(raw[byte:end])
+        byte = end
+        places.append(place)
+    return places
+
+
+def _code_points(raw: bytes | memoryview) -> int:
+    """Characters that start in these bytes of UTF-8."""
+    return len(bytes(raw).translate(None, _CONTINUATION))
 
 
 def _raw_bytes(texts: pa.LargeStringArray) -> Iterator[memoryview | None]:

@@ -24,17 +24,18 @@ Confirm = Callable[[regex.Match, bool], Found | None]
 class Pattern:
     """One way to write one type. The order in `PATTERNS` is the priority among overlapping ones: specific first.
 
-    `prefilter`: Hyperscan expressions over the UTF-8 bytes; one of them matches in every text that holds a finding.
+    `prefilter`: a Hyperscan expression over the UTF-8 bytes that matches in every text that holds a finding.
+    `reach`: a candidate starts at most so many characters before the end of a match of the prefilter and ends at most
+    so many behind it; None: the whole text is read. `anchored`: the candidate starts where the prefilter's match ends
+    or one character earlier (it looks back at its caption).
     """
 
     type: str
-    prefilter: str | tuple[str, ...]
+    prefilter: str
     candidate: regex.Pattern
     confirm: Confirm
-
-    @property
-    def prefilters(self) -> tuple[str, ...]:
-        return (self.prefilter,) if isinstance(self.prefilter, str) else self.prefilter
+    reach: tuple[int, int] | None = None
+    anchored: bool = False
 
 
 def before(match: regex.Match, length: int = 28) -> str:
@@ -76,7 +77,10 @@ FILLER = (
 
 
 def caption(words: Iterable[str]) -> str:
-    """A regex for any of the captions: upper-case ones as they are, others in any case; a blank is any separator."""
+    """A regex that stands behind a caption and looks back at it (group ``caption``), and passes over the filler.
+
+    Upper-case captions count as they are, others in any case; a blank in one is any separator.
+    """
 
     def one(word: str) -> str:
         spaced = _SEPARATORS.join(regex.escape(part) for part in word.split(" "))
@@ -84,16 +88,15 @@ def caption(words: Iterable[str]) -> str:
 
     ordered = sorted(set(words), key=lambda word: (-len(word), word))
     spaced, unspaced = [w for w in ordered if not _unspaced(w)], [w for w in ordered if _unspaced(w)]
+    # A letter may follow a caption in a script without blanks: 身份证号.
     parts = [rf"(?<!\p{{L}})(?:{'|'.join(map(one, spaced))})(?![\p{{L}}\p{{N}}])"] if spaced else []
-    parts += [f"(?:{'|'.join(map(one, unspaced))})"] if unspaced else []  # a letter may follow: 身份证号
-    return rf"{NO_PLACEHOLDER}(?P<caption>{'|'.join(parts)})"
+    parts += [f"(?:{'|'.join(map(one, unspaced))})"] if unspaced else []
+    return rf"(?<={NO_PLACEHOLDER}(?P<caption>{'|'.join(parts)})){FILLER}"
 
 
-def hint(words: Iterable[str], reach: int = 160) -> tuple[str, ...]:
-    """The same captions as Hyperscan expressions (of bounded size), with a digit at most `reach` bytes behind."""
-    ordered = sorted(set(words))
-    groups = [ordered[at : at + 24] for at in range(0, len(ordered), 24)]
-    return tuple(rf"(?:{'|'.join(map(_hint_word, group))})[^\x00]{{0,{reach}}}[0-9]" for group in groups)
+def hint(words: Iterable[str]) -> str:
+    """The same captions as a Hyperscan expression."""
+    return "|".join(_hint_word(word) for word in sorted(set(words)))
 
 
 def _hint_word(word: str) -> str:

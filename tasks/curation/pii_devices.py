@@ -6,7 +6,7 @@ import hashlib
 
 import regex
 
-from tasks.curation.pii_base import FILLER, Found, Pattern, before, caption, digits, hint
+from tasks.curation.pii_base import Found, Pattern, before, caption, digits, hint
 
 # ---- devices ---------------------------------------------------------------------------------------------------------
 
@@ -97,27 +97,31 @@ PATTERNS: tuple[Pattern, ...] = (
         rf"\b[13LMDXT]{_BASE58}{{25,34}}\b",
         regex.compile(rf"(?<![A-Za-z0-9_])[13LMDXT]{_BASE58}{{25,34}}+(?![A-Za-z0-9_])"),
         confirm_base58,
+        reach=(40, 40),
     ),
     Pattern(
         "crypto",
         r"(?i)\b(?:bc|ltc)1[ac-hj-np-z02-9]{25,}",
         regex.compile(r"(?<![A-Za-z0-9_])(?i:(?:bc|ltc)1[ac-hj-np-z02-9]{25,87}+)(?![A-Za-z0-9_])"),
         confirm_bech32,
+        reach=(100, 100),
     ),
     Pattern(
         "crypto",
         r"\b0x[0-9A-Fa-f]{40}\b",
         regex.compile(r"(?<![A-Za-z0-9_])0x[0-9A-Fa-f]{40}(?![A-Za-z0-9_])"),
         confirm_ethereum,
+        reach=(46, 8),
     ),
     Pattern(
         "imei",
         hint(_IMEI_CAPTIONS),
         regex.compile(
-            rf"{caption(_IMEI_CAPTIONS)}{FILLER}"
+            rf"{caption(_IMEI_CAPTIONS)}"
             r"(?P<number>\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d{1,2})(?![\w%])(?![.\-/]\d)"
         ),
         confirm_imei,
+        anchored=True,
     ),
     Pattern(
         "mac",
@@ -129,5 +133,6 @@ PATTERNS: tuple[Pattern, ...] = (
             r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![\p{L}\p{N}_])(?![:.\-][0-9A-Fa-f])"
         ),
         confirm_mac,
+        reach=(20, 24),
     ),
 )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import regex
 
-from tasks.curation.pii_base import FILLER, Found, Pattern, caption, caption_key, digits, hint
+from tasks.curation.pii_base import Found, Pattern, caption, caption_key, digits, hint
 
 TABLE = Path(__file__).with_name("national_ids.tsv")
 _VALUE = r"(?P<value>)(?=[A-Z0-9a-z])"  # where a captioned value starts
@@ -218,41 +218,48 @@ PATTERNS: tuple[Pattern, ...] = (
         r"[A-Z0-9<]{9}[0-9][A-Z<]{3}[0-9]{7}[MFX<][0-9]{7}[A-Z0-9<]{14}",
         regex.compile(rf"(?<![A-Z0-9<])(?:P[A-Z<][A-Z<]{{42}}[ \t]*\r?\n[ \t]*)?{_MRZ_LINE}(?![A-Z0-9<])"),
         confirm_mrz,
+        reach=(110, 60),
     ),
     Pattern(
         "ssn",
         hint(_SSN_CAPTIONS),
-        regex.compile(rf"{caption(_SSN_CAPTIONS)}{FILLER}{_SSN_NUMBER}(?![\w%])(?![.\-/]\d)"),
+        regex.compile(rf"{caption(_SSN_CAPTIONS)}{_SSN_NUMBER}(?![\w%])(?![.\-/]\d)"),
         confirm_ssn,
+        anchored=True,
     ),
     Pattern(
         "ssn",
         r"[0-9]{3}-[0-9]{2}-[0-9]{4}",
         regex.compile(r"(?<![\w.\-+/#$])(?P<number>\d{3}-\d{2}-\d{4})(?![\w%])(?![.\-/]\w)"),
         confirm_ssn,
+        reach=(12, 12),
     ),
     Pattern(
         "national_id",
         hint(_ID_CAPTIONS),
-        regex.compile(rf"{caption(_ID_CAPTIONS)}{FILLER}{_VALUE}"),
+        regex.compile(rf"{caption(_ID_CAPTIONS)}{_VALUE}"),
         confirm_national_id,
+        anchored=True,
     ),
     Pattern(
         "national_id",
         _OWN_HINT,
         regex.compile(rf"(?<![A-Za-z0-9_.\-+/])(?:{_OWN_FORMS})(?![A-Za-z0-9_])(?![.\-/]\d)"),
         confirm_own_form,
+        reach=(28, 28),
     ),
     Pattern(
         "passport",
         hint(_PASSPORT_CAPTIONS),
-        regex.compile(rf"{caption(_PASSPORT_CAPTIONS)}{FILLER}{_VALUE}"),
+        regex.compile(rf"{caption(_PASSPORT_CAPTIONS)}{_VALUE}"),
         confirm_passport,
+        anchored=True,
     ),
     Pattern(
         "driver_licence",
         hint(_LICENCE_CAPTIONS),
-        regex.compile(rf"{caption(_LICENCE_CAPTIONS)}{FILLER}{_VALUE}"),
+        regex.compile(rf"{caption(_LICENCE_CAPTIONS)}{_VALUE}"),
         confirm_licence,
+        anchored=True,
     ),
 )

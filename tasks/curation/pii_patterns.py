@@ -68,6 +68,7 @@ PATTERNS: tuple[Pattern, ...] = (
         r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",
         regex.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]){11,30}+"),
         confirm_iban,
+        reach=(24, 64),
     ),
     Pattern(
         "card",
@@ -78,6 +79,7 @@ PATTERNS: tuple[Pattern, ...] = (
             r"|\d{6}(?P=sep)\d{4,5})|\d{6}[ \-]\d{10,13})(?![\w%])(?![.,\-]\d)"
         ),
         confirm_card,
+        reach=(30, 40),
     ),
     Pattern(
         "email",
@@ -100,18 +102,21 @@ PATTERNS: tuple[Pattern, ...] = (
         r"[0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}",
         regex.compile(r"(?<![\w.\-])\d{1,3}(?:\.\d{1,3}){3}(?![\w])(?![.\-+]\w)"),
         confirm_ip,
+        reach=(20, 20),
     ),
     Pattern(
         "ip",
         r"[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]",
         regex.compile(r"(?<![\w:.])[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]*+(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?!\w)(?!:\w)"),
         confirm_ip,
+        reach=(50, 60),
     ),
     Pattern(
         "phone",
         r"(?:[+]|00)[ (]{0,2}[0-9][0-9 ()./\xe2\x80\x93-]{6}",
         regex.compile(r"(?<![\w+.\-/])(?:\+ ?|00 ?)\(?[1-9](?:[ .\-()/–]{0,2}\d){6,16}(?!\w)(?![.,]\d)"),
         confirm_phone,
+        reach=(20, 100),
     ),
     Pattern(
         "phone",
@@ -122,6 +127,7 @@ PATTERNS: tuple[Pattern, ...] = (
             r"\d{4})(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w%])(?![.\-,]\d)"
         ),
         confirm_phone,
+        reach=(24, 40),
     ),
     Pattern(
         "phone",
@@ -130,6 +136,7 @@ PATTERNS: tuple[Pattern, ...] = (
             rf"{_PHONE_CAPTION}(?P<filler>[^\d\n+]{{0,24}}?(?:\n[^\d\n+]{{0,8}}?)?)(?P<labelled>(?<![\w.]){_GROUPS})(?!\w)(?![.,]\d)"
         ),
         confirm_phone,
+        reach=(110, 100),
     ),
     pii_secrets.NAMED,
 )
@@ -138,6 +145,7 @@ PATTERNS: tuple[Pattern, ...] = (
 def digest() -> str:
     """Hex SHA-256 of every pattern: a changed expression is a changed scorer."""
     lines = (
-        f"{p.type}\0{p.prefilters}\0{p.candidate.pattern}\0{p.candidate.flags}\0{p.confirm.__name__}" for p in PATTERNS
+        f"{p.type}\0{p.prefilter}\0{p.reach}\0{p.candidate.pattern}\0{p.candidate.flags}\0{p.confirm.__name__}"
+        for p in PATTERNS
     )
     return hashlib.sha256("\n".join([*lines, pii_ids.TABLE.read_text("utf-8")]).encode()).hexdigest()

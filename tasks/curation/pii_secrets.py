@@ -162,6 +162,7 @@ SPECIFIC: tuple[Pattern, ...] = (
             r"(?<![A-Za-z0-9_])(?:[5KL][1-9A-HJ-NP-Za-km-z]{50,51}|xprv[1-9A-HJ-NP-Za-km-z]{107})(?![A-Za-z0-9_])"
         ),
         confirm_wallet_key,
+        reach=(120, 120),
     ),
     Pattern(
         "secret",
@@ -177,8 +178,9 @@ NAMED = Pattern(
     "secret",
     r"(?i)(?:key|secret|token|passw?or?d|passwd|passphrase|pwd|credentials?)[\"'`]?\s{0,4}(?::|=|=>|:=)[\s\"'`=>]{0,6}[^\s\"'`]{8}",
     regex.compile(
-        rf"(?<![A-Za-z])(?:[A-Za-z0-9]+[_\-])*(?P<name>{_NAMES})(?:[_\-][A-Za-z0-9]{{1,12}})?[\"'`]?\s{{0,3}}(?::=|=>|:|=)\s{{0,3}}"
+        rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?P<name>{_NAMES})(?:[_\-][A-Za-z0-9]{{1,12}})?[\"'`]?\s{{0,3}}(?::=|=>|:|=)\s{{0,3}}"
         r"(?P<quote>[\"'`]?)(?P<value>[A-Za-z0-9+/=_\-.~!@#$%^&*?:]{8,512}+)"
     ),
     confirm_named,
+    reach=(120, 540),
 )
