@@ -1,6 +1,6 @@
 """How right the licence detector is on what this machine has installed: a figure, not a test.
 
-    python benchmarks/licences_holdout.py
+    python -m benchmarks.licences_holdout
 
 Hold-out: for every installed distribution with License-Expression, hide it, conclude from its other fields and its
 licence files and notices, and compare. Wrongly permissive: some allow-list admits the conclusion and refuses the truth.
@@ -10,14 +10,14 @@ Writes benchmarks/results/licences.json. Nothing of the packages' texts is kept.
 
 from __future__ import annotations
 
-import json
-import platform
 import re
 import time
 from collections import Counter
 from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
+from typing import Any
 
+from benchmarks.machine import write
 from data_policies.licences import DETECTOR_VERSION, conclude, tables_digest
 from data_policies.spdx import admitted, canonical, leaves
 
@@ -26,7 +26,7 @@ Pairs = list[tuple[str, str]]
 
 
 def evidence(found: Distribution) -> tuple[str, Pairs, Pairs]:
-    """(License-Expression, short fields, licence files at the top of the distribution's licence folder)."""
+    """(License-Expression, short fields, licence files, asked last, at the top of its licence folder)."""
     meta = found.metadata
     fields: Pairs = [("name", meta["License"])] if meta.get("License") else []
     fields += [("classifier", value) for value in meta.get_all("Classifier") or [] if value.startswith("License")]
@@ -34,7 +34,7 @@ def evidence(found: Distribution) -> tuple[str, Pairs, Pairs]:
     for name in meta.get_all("License-File") or []:
         text = found.read_text(f"licenses/{name}") or found.read_text(name)
         if text and LICENCE_FILE.search(name):
-            texts.append(("text", text))
+            texts.append(("file", text))
     return meta.get("License-Expression") or "", fields, texts
 
 
@@ -79,13 +79,13 @@ def hold_out(found: list[Distribution]) -> dict[str, object]:
 
 
 def coverage(found: list[Distribution]) -> dict[str, object]:
-    """All fields, as a source reads them (no licence files unless nothing else is there)."""
+    """All fields, as a source reads them."""
     problems: Counter[str] = Counter()
     strings: dict[str, bool] = {}
     for distribution in found:
         stated, fields, texts = evidence(distribution)
         short: Pairs = ([("expression", stated)] if stated else []) + fields
-        problems[conclude(short or texts).problem or "concluded"] += 1
+        problems[conclude([*short, *texts]).problem or "concluded"] += 1
         strings |= {value: not conclude([(field, value)]).problem for field, value in short}
     return {
         "distributions": len(found),
@@ -96,25 +96,40 @@ def coverage(found: list[Distribution]) -> dict[str, object]:
     }
 
 
+def stanzas(text: str) -> list[tuple[str, str]]:
+    """(short name, the text that stands below it or "") for every ``License:`` field of a DEP-5 file."""
+    found = re.findall(r"^License:[ \t]*(.*)((?:\n[ \t].*)*)", text, re.M)
+    return [(name.strip(), re.sub(r"^[ \t]+\.?", "", body, flags=re.M).strip()) for name, body in found if name.strip()]
+
+
 def debian(folder: Path = Path("/usr/share/doc")) -> dict[str, object]:
-    """DEP-5 licence fields of every copyright file that declares the format, by count of stanzas."""
+    """DEP-5 licence fields of every copyright file that declares the format, by count of stanzas.
+
+    A packager's own name ("permissive", "BSD-variant") says nothing by itself: the second share also reads the text
+    that the file gives for a name that is not concluded.
+    """
     names: Counter[str] = Counter()
-    files = 0
+    files, by_text = 0, 0
     for path in sorted(folder.glob("*/copyright")):
         text = path.read_text(encoding="utf-8", errors="replace")
         if re.match(r"\s*Format(?:-Specification)?:", text):
             files += 1
-            names.update(name.strip() for name in re.findall(r"^License:[ \t]*(.*)$", text, re.M) if name.strip())
+            found = stanzas(text)
+            names.update(name for name, _ in found)
+            texts = {name: body for name, body in found if body}
+            unclear = (name for name, _ in found if conclude([("name", name)]).problem)
+            by_text += sum(1 for name in unclear if name in texts and not conclude([("text", texts[name])]).problem)
     known = {name for name in names if not conclude([("name", name)]).problem}
-    stanzas = sum(names.values())
-    share = round(sum(names[name] for name in known) / stanzas, 4) if stanzas else None
+    total = sum(names.values())
+    by_name = sum(names[name] for name in known)
     unknown = [[name, count] for name, count in names.most_common() if name not in known and len(name) < 60]
     return {
         "files": files,
-        "stanzas": stanzas,
+        "stanzas": total,
         "distinct_names": len(names),
         "distinct_names_concluded": len(known),
-        "share_concluded_by_stanzas": share,
+        "share_concluded_by_stanzas": round(by_name / total, 4) if total else None,
+        "share_concluded_with_the_files_text": round((by_name + by_text) / total, 4) if total else None,
         "commonest_unknown": unknown[:25],
     }
 
@@ -127,26 +142,18 @@ def main() -> None:
         if found.metadata["Name"] not in (None, "gristmill")
     }
     found = [unique[name] for name in sorted(unique)]
-    result = {
+    result: dict[str, Any] = {
         "detector": {
             "version": DETECTOR_VERSION,
             "tables": tables_digest(),
             "license-expression": version("license-expression"),
-        },
-        "machine": {
-            "machine": platform.machine(),
-            "processor": platform.processor(),
-            "python": platform.python_version(),
         },
         "hold_out": hold_out(found),
         "coverage_distributions": coverage(found),
         "coverage_debian": debian(),
     }
     result["cpu_seconds"] = round(time.process_time() - started, 2)
-    path = Path(__file__).parent / "results" / "licences.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1, ensure_ascii=False))
+    print(write("licences", result).read_text())
 
 
 if __name__ == "__main__":
