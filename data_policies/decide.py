@@ -36,6 +36,7 @@ VERDICT_SCHEMA = pa.schema(
 CHEAP = ("ingest", "licence", "language", "quality", "pii")
 ALL = (*CHEAP, "toxicity")
 NOT_NEEDED = "not_needed"
+SCREEN = "screen"  # who scored: the screen, which cleared the record
 
 
 @dataclass(slots=True)
@@ -90,6 +91,14 @@ def needs_toxicity(scores: pa.Table, policy: Policy) -> np.ndarray:
         return np.zeros(len(scores), dtype=bool)
     verdict = decide(scores, policy, CHEAP)["verdict"]
     return _numpy(pc.is_in(verdict, pa.array([KEEP, REDACT])))
+
+
+def cleared(scores: pa.Table, policy: Policy) -> np.ndarray:
+    """Rows that the policy's screen cleared (bool, N): their score is the screen's, below its threshold."""
+    if policy.toxicity is None or policy.toxicity.screen is None or "toxicity.screen" not in scores.column_names:
+        return np.zeros(len(scores), dtype=bool)
+    by_screen = _numpy(pc.equal(pc.fill_null(scores["scored_by"], ""), SCREEN))
+    return by_screen & (_floats(scores["toxicity.screen"]) < policy.toxicity.screen.threshold)
 
 
 def span_actions(policy: Policy) -> dict[str, str]:
@@ -196,7 +205,7 @@ def _toxicity(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     if policy.toxicity is None:
         return
     yield from _error(scores, "toxicity")
-    needed = _numpy(pc.not_equal(pc.fill_null(scores["scored_by"], ""), NOT_NEEDED))
+    needed = _numpy(pc.not_equal(pc.fill_null(scores["scored_by"], ""), NOT_NEEDED)) & ~cleared(scores, policy)
     for label, threshold in policy.toxicity.thresholds.items():
         value = _floats(scores[f"toxicity.{label}"])
         missing = needed & np.isnan(value) & _numpy(pc.equal(scores["error.toxicity"], ""))

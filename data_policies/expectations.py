@@ -58,7 +58,7 @@ def checks(policy: Policy, scores: Sequence[str] = (), with_previous: bool = Fal
     `scores`: the columns that lie in 0..1 where they were measured (``language_score``, ``toxicity.LABEL``).
     `with_previous`: there is an earlier version to compare the source mix with.
     """
-    return [*_ledger(policy, scores), *_admitted(policy), *_duplicates(policy), *_corpus(policy, with_previous)]
+    return [*_ledger(policy, scores), *_admitted(policy, scores), *_duplicates(policy), *_corpus(policy, with_previous)]
 
 
 def suites(asked: Sequence[Check]) -> dict[str, ExpectationSuite]:
@@ -121,7 +121,7 @@ def _ledger(policy: Policy, scores: Sequence[str]) -> Iterator[Check]:
         yield _between(f"ledger.{name}.range", "ledger", name, 0, 1)
 
 
-def _admitted(policy: Policy) -> Iterator[Check]:
+def _admitted(policy: Policy, scores: Sequence[str]) -> Iterator[Check]:
     frame = "admitted"
     yield _true("admitted.licence.allowed", frame, "licence_allowed", "a licence that the policy allows")
     yield _matches("admitted.sample_sha256.form", frame, "sample_sha256", HEX_64, "64 hex digits")
@@ -140,6 +140,9 @@ def _admitted(policy: Policy) -> Iterator[Check]:
     for label, threshold in (policy.toxicity.thresholds if policy.toxicity else {}).items():
         column = f"toxicity.{label}"
         yield _between(f"admitted.{column}.threshold", frame, column, 0, threshold, strict=True)
+    if policy.toxicity and policy.toxicity.screen and "toxicity.screen" in scores:
+        threshold = policy.toxicity.screen.threshold
+        yield _between("admitted.toxicity.screen.threshold", frame, "screen_cleared", 0, threshold, strict=True)
 
 
 def _duplicates(policy: Policy) -> Iterator[Check]:

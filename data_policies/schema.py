@@ -58,6 +58,21 @@ class Bounds:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
+class Screen:
+    """A cheap model, made by `gristmill policies calibrate`, that may clear a record and never condemns one.
+
+    `model`: its folder; `sha256`: its digest; a record whose screen score is below `threshold` is cleared.
+    `maximum_missed`: toxic documents per cleared document, the Clopper-Pearson 95 % upper bound from a sample that the
+    toxicity model scores in every run; when it is not met the model scores everything.
+    """
+
+    model: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    threshold: Share
+    maximum_missed: float = Field(default=0.001, gt=0, lt=1)
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
 class Toxicity:
     """A Detoxify model and the score per label at which a record is dropped.
 
@@ -68,6 +83,7 @@ class Toxicity:
     thresholds: dict[ToxicityLabel, Share]
     model: str = "stand-in"
     stand_in: bool = False
+    screen: Screen | None = None
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

@@ -152,6 +152,34 @@ def policies_check(
     conclude("policies check", json, lambda: shelf.policies_check(name))
 
 
+@policies.command(
+    "calibrate",
+    epilog=example("policies calibrate my-policy.yaml --corpus python-docs --texts hostile.jsonl --out screens/mine"),
+)
+def policies_calibrate(
+    name: Annotated[str, typer.Argument(metavar="POLICY", help="a shipped policy's name or a YAML path")],
+    out: Annotated[Path, typer.Option("--out", help="the folder to write the screen into")],
+    corpus: Annotated[
+        list[str] | None, typer.Option("--corpus", help="NAME[@vN]: learn from its stored scores (repeatable)")
+    ] = None,
+    texts: Annotated[
+        list[str] | None, typer.Option("--texts", help="files to score and learn from: JSON lines ... (repeatable)")
+    ] = None,
+    missed: Annotated[float, typer.Option("--missed", help="share of toxic texts that may be cleared")] = 0.01,
+    home: Home = None,
+    json: Json = None,
+    set: Set = None,
+) -> None:
+    """Train and pin a cheap screen that clears harmless texts before the policy's toxicity model sees them."""
+    from flows import calibrate
+
+    conclude(
+        "policies calibrate",
+        json,
+        lambda: calibrate.calibrate(name, tuple(corpus or ()), tuple(texts or ()), out, missed, home),
+    )
+
+
 CorpusName = Annotated[
     str, typer.Argument(metavar="NAME[@vN]", help="a corpus, its newest version unless one is named")
 ]

@@ -18,9 +18,11 @@ from flows.recipe import Recipe
 from tasks.curation import steps
 from tasks.curation.assemble import Curated
 from tasks.curation.records import Engine
+from tasks.curation.toxicity_stage import toxicity_stage
 from tasks.governance import bias
 from tasks.governance import corpus as corpora
 from tasks.governance.manifest import Manifest
+from tasks.governance.report import read_cascade
 from tasks.home import Home
 from tasks.prefect_task import as_task
 from tasks.stages import Stage
@@ -28,7 +30,7 @@ from tasks.stages import Stage
 ingest = as_task(steps.ingest_stage, "ingest")
 licences = as_task(steps.licence_stage, "licences")
 score = as_task(steps.score_stage, "score")
-toxicity = as_task(steps.toxicity_stage, "toxicity")
+toxicity = as_task(toxicity_stage, "toxicity")
 decide = as_task(steps.decide_stage, "decide")
 duplicates = as_task(steps.pairs_stage, "duplicates")
 publish = as_task(corpora.build_corpus, "gate and shards")
@@ -114,6 +116,7 @@ def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "splits": manifest.splits,
         "policy": manifest.policy.model_dump(),
         "toxicity_model": scored_by(folder),
+        "toxicity_screen": read_cascade(folder),
         "path": str(folder),
     }
 

@@ -49,6 +49,8 @@ def corpus(home: Home, result: dict[str, Any], out: Console | None = None) -> No
         out.print(f"         and {len(rules) - 2 * half} more rules, on the audit page")
     if scorer := result.get("toxicity_model"):
         out.print(f"[bold]toxicity[/bold] scored by {scorer}")
+    if screened := result.get("toxicity_screen"):
+        out.print(f"         behind a screen: {cascade(screened)}", soft_wrap=True)
     gate = result["gate"]
     verdict = "[green]passed[/green]" if gate["passed"] else "[red]refused[/red]"
     out.print(f"[bold]gate[/bold]     {verdict}, {gate['checked']} expectations (Great Expectations)")
@@ -56,6 +58,20 @@ def corpus(home: Home, result: dict[str, Any], out: Console | None = None) -> No
     out.print(f"[bold]shards[/bold]   {result['shards']} WebDataset tars, {result['samples']:,} samples ({splits})")
     out.print(f"[bold]root[/bold]     {result['root']}")
     out.print(f"[bold]kept in[/bold]  {result['path']}", soft_wrap=True)
+
+
+def cascade(report: dict[str, Any]) -> str:
+    """How the toxicity screen did, in a line."""
+    told = f"{report['screen_cleared']:,} of {report['documents']:,} cleared, {report['reason']}"
+    if report["missed_per_cleared_upper"] is None:
+        return told
+    told += (
+        f" ({report['missed']} toxic in a sample of {report['sampled']:,} cleared: at most "
+        f"{report['missed_per_cleared_upper']:.5f} a cleared document, allowed {report['maximum_missed']:g}"
+    )
+    if share := report["missed_share_of_toxic"]:
+        told += f"; {share['value']:.2%} of the toxic missed, {share['low']:.2%} to {share['high']:.2%}"
+    return told + ")"
 
 
 def training(result: dict[str, Any], out: Console | None = None) -> None:

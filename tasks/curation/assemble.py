@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_policies.decide import span_actions
+from data_policies.decide import SCREEN, span_actions
 from data_policies.licences import DETECTOR_VERSION
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
@@ -118,7 +118,18 @@ def gate_frame(rows: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
         for column in table.column_names:
             if column.startswith(("toxicity.", "language_score", "quality.")) and column not in frame.column_names:
                 frame = frame.append_column(column, table[column])
+        if "toxicity.screen" in table.column_names:
+            frame = _cleared_by_screen(frame, table)
     return frame
+
+
+def _cleared_by_screen(frame: pa.Table, scores: pa.Table) -> pa.Table:
+    """The model's scores are 0 where the screen cleared, and ``screen_cleared`` is the screen's score there."""
+    cleared = pc.equal(scores["scored_by"], SCREEN)
+    for column in frame.column_names:
+        if column.startswith("toxicity.") and column != "toxicity.screen":
+            frame = _set(frame, column, pc.if_else(cleared, 0.0, frame[column]))
+    return frame.append_column("screen_cleared", pc.if_else(cleared, scores["toxicity.screen"], 0.0))
 
 
 def source_mix(rows: pa.Table) -> dict[str, int]:

@@ -6,9 +6,6 @@ without a join, after the ids are compared.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from data_policies.schema import Policy
 from data_policies.spdx import rank
 from tasks.curation.blocks import FileBlocks, write_blocks
 from tasks.curation.records import Engine, Scorer
-from tasks.engine import output_schema, require_same_rows, score_blocks, score_table, transient
+from tasks.engine import output_schema, require_same_rows, score_blocks, transient
 from tasks.governance.ledger import ROW_GROUP, write_parquet
 from tasks.home import Home
 from tasks.progress import progress
@@ -101,83 +98,6 @@ def beside(left: pa.Table, right: pa.Table, name: str) -> pa.Table:
     for column in right.column_names[1:]:
         left = left.append_column(f"error.{name}" if column == "error" else column, right[column])
     return left
-
-
-def toxicity_stage(
-    home: Home, ingested: Stage, cheap: Sequence[Stage], policy: Policy, engine: Engine, download: bool = False
-) -> Stage:
-    """Toxicity scores of the records that no cheaper rule refuses; each distinct text is scored once.
-
-    Scores that an earlier stage over the same records with the same model holds are taken over: after a change of
-    another rule only the records that are newly needed are scored.
-    """
-    from tasks.curation.toxicity import LABELS, Unavailable, load
-
-    assert policy.toxicity is not None
-    asked = policy.toxicity
-    model = load(asked.model, stand_in=asked.stand_in, models=home.root / "models", allow_download=download)
-    if isinstance(model, Unavailable):
-        print(f"toxicity: every record that needs a score is quarantined: {model.message}", file=sys.stderr)
-    needed = decisions.needs_toxicity(cheap_scores(ingested, cheap), policy)
-    base = {"records": ingested.digest, "config": model.config()}
-    inputs = {**base, "needed": hashlib.sha256(np.packbits(needed).tobytes()).hexdigest()}
-
-    def build(folder: Path) -> Transient | None:
-        model.open()  # a checkpoint that cannot be opened is the user's error, not every row's
-        given = records(ingested, ["record_id", "content_sha256", "text"])
-        wanted = given.filter(pa.array(needed))
-        distinct = _distinct(wanted)
-        known = _known_scores(home, base)
-        fresh = distinct
-        if known is not None:
-            fresh = distinct.filter(pc.invert(pc.is_in(distinct["content_sha256"], known["content_sha256"])))
-        with progress("toxicity", len(fresh)) as advance:
-            scored = score_table(fresh, model, engine, advance)
-        scored = scored.append_column("content_sha256", _column_for(scored, fresh, "content_sha256")).drop_columns(
-            ["record_id"]
-        )
-        if known is not None:
-            scored = pa.concat_tables([scored, known.select(scored.column_names)])
-        position = pc.index_in(given["content_sha256"], scored["content_sha256"])
-        position = pc.if_else(pa.array(needed), position, pa.scalar(None, pa.int32()))
-        columns = [scored[name].take(position.combine_chunks()) for name in (*(f"toxicity.{x}" for x in LABELS),)]
-        by = pc.fill_null(scored["scored_by"].take(position.combine_chunks()), decisions.NOT_NEEDED)
-        error = pc.fill_null(scored["error"].take(position.combine_chunks()), "")
-        names = ["record_id", *(f"toxicity.{x}" for x in LABELS), "scored_by", "error"]
-        write_parquet(pa.table([given["record_id"], *columns, by, error], names=names), folder / "scores.parquet")
-        return transient(error, given["record_id"])
-
-    return run_stage(home.stages, "toxicity", model.VERSION, inputs, build)
-
-
-def _distinct(table: pa.Table) -> pa.Table:
-    """The first row for each content_sha256."""
-    if len(table) == 0:
-        return table
-    indexed = table.select(["content_sha256"]).append_column("row", pa.array(np.arange(len(table))))
-    first = indexed.group_by("content_sha256").aggregate([("row", "min")])["row_min"]
-    return table.take(first.combine_chunks().sort())
-
-
-def _column_for(scored: pa.Table, given: pa.Table, column: str) -> pa.ChunkedArray:
-    return given[column].take(pc.index_in(scored["record_id"], given["record_id"]).combine_chunks())
-
-
-def _known_scores(home: Home, base: dict[str, Any]) -> pa.Table | None:
-    """Scores by content_sha256 from earlier toxicity stages with the same records and model, if there are any."""
-    found = []
-    for path in sorted(home.stages.glob("toxicity-*/stage.json")):
-        inputs = json.loads(path.read_text())["inputs"]
-        if {key: inputs.get(key) for key in base} != base:
-            continue
-        table = pq.read_table(path.parent / "scores.parquet")
-        ids = pq.read_table(
-            home.stages / f"ingest-{base['records'][:16]}" / "records.parquet", columns=["content_sha256"]
-        )
-        table = table.append_column("content_sha256", ids["content_sha256"])
-        good = pc.and_(pc.not_equal(table["scored_by"], decisions.NOT_NEEDED), pc.equal(table["error"], ""))
-        found.append(table.filter(good).drop_columns(["record_id"]))
-    return _distinct(pa.concat_tables(found)) if found else None
 
 
 def decide_stage(home: Home, ingested: Stage, stages: Sequence[Stage], policy: Policy) -> Stage:

@@ -1,7 +1,8 @@
 """Toxicity by Detoxify: six scores a text, the same bits whatever the batch split and the number of threads.
 
-A text longer than the model is scored in windows of as many tokens as the model takes, none overlapping and none cut
-off; its score is the maximum over its windows. A text of one window gets what `Detoxify.predict` says.
+A text longer than the model is scored in windows of as many tokens as the model takes, each sharing its first eighth
+with the one before it, so that no sentence is only seen in halves; its score is the maximum over its windows. A text of
+one window gets what `Detoxify.predict` says; nothing is cut off.
 
 Floating-point sums depend on the shape of the matrices, so shapes are constant: a window goes into the bucket of its
 own length, every micro-batch of a bucket has the same number of rows (the rest is padding), one thread works on it.
@@ -13,7 +14,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from tasks.curation.one_thread import one_thread_each
+from tasks.curation.pieces import pieces
 from tasks.curation.toxicity_models import STAND_IN, ModelFiles, NoModel, find
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ if TYPE_CHECKING:
 
 #: The labels of the Jigsaw Toxic Comment Classification Challenge (2018), as Detoxify spells them.
 LABELS = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
-VERSION = 1
+VERSION = 2
 SCHEMA = pa.schema([*((f"toxicity.{label}", pa.float64()) for label in LABELS), ("scored_by", pa.string())])
 DECIMALS = 4
 
 BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # tokens; a bucket pads by a quarter on average
 PIECE_CHARS = 100_000  # longer texts are tokenised in pieces cut at a space: memory stays bounded
+PIECE_OVERLAP = 400  # characters that a piece shares with the one before it: more than a window's eighth
 BLOCK_CHARS = 16_000_000  # texts that are tokenised before the model sees the first of them
 Progress = Callable[[int], None]
 
@@ -135,7 +138,7 @@ class Toxicity:
         index_N = np.array([place.setdefault(text, len(place)) for text in texts], dtype=np.int64)
         copies = np.bincount(index_N, minlength=len(place))
         logits_UC = np.full((len(place), len(opened.classes)), -np.inf, dtype=np.float32)
-        with _one_thread_each(workers or min(8, os.cpu_count() or 1)) as pool:
+        with one_thread_each(workers or min(8, os.cpu_count() or 1)) as pool:
             for first, block in _blocks(list(place)):
                 for done in _score_block(opened, block, logits_UC[first : first + len(block)], pool):
                     if progress:
@@ -176,26 +179,15 @@ def _blocks(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
             first, chars = index + 1, 0
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """The text, or pieces of at most PIECE_CHARS that end at a space where there is one in their second half."""
-    start = 0
-    while len(text) - start > PIECE_CHARS:
-        cut = text.rfind(" ", start + PIECE_CHARS // 2, start + PIECE_CHARS)
-        cut = cut if cut >= 0 else start + PIECE_CHARS
-        yield text[start:cut]
-        start = cut
-    yield text[start:]
-
-
 def _score_block(
     opened: OpenModel, texts: list[str], out_TC: np.ndarray, pool: ThreadPoolExecutor
 ) -> Iterator[np.ndarray]:
     """Raise `out_TC` to the logits of `texts`; yield the indices of the texts that each step completed."""
     owners: list[int] = []
     windows: list[np.ndarray] = []
-    pieces = [(index, piece) for index, text in enumerate(texts) for piece in _pieces(text)]
-    for start in range(0, len(pieces), 4096):  # an encoding weighs 100 bytes a token: keep few
-        part = pieces[start : start + 4096]
+    cut = [(index, part) for index, text in enumerate(texts) for part in pieces(text, PIECE_CHARS, PIECE_OVERLAP)]
+    for start in range(0, len(cut), 4096):  # an encoding weighs 100 bytes a token: keep few
+        part = cut[start : start + 4096]
         for (index, _), encoding in zip(part, opened.tokenizer.encode_batch_fast([t for _, t in part]), strict=True):
             for window in (encoding, *encoding.overflowing):
                 owners.append(index)
@@ -237,30 +229,3 @@ def _forward(opened: OpenModel, windows: list[np.ndarray], rows: int, tokens: in
     with torch.inference_mode():
         logits_RC = opened.model(input_ids=torch.from_numpy(ids_RT), attention_mask=torch.from_numpy(mask_RT)).logits
         return logits_RC.numpy()[: len(windows), : len(opened.classes)]
-
-
-_guard = threading.Lock()
-_inside = 0  # calls that now need one thread a batch
-_threads_before = 1
-
-
-@contextmanager
-def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads each compute alone; torch's own setting is restored when the last such call has ended."""
-    import torch
-
-    global _inside, _threads_before
-    with _guard:
-        if _inside == 0:
-            _threads_before = torch.get_num_threads()
-        _inside += 1
-        torch.set_num_threads(1)
-    try:
-        # OpenMP keeps the number by thread: every thread of the pool sets its own.
-        with ThreadPoolExecutor(workers, "toxicity", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        with _guard:
-            _inside -= 1
-            if _inside == 0:
-                torch.set_num_threads(_threads_before)

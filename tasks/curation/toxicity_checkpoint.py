@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: As Detoxify standardises the classes of its models (`detoxify.load_checkpoint`).
 RENAMED = {"toxic": "toxicity", "identity_hate": "identity_attack", "severe_toxic": "severe_toxicity"}
 
+OVERLAP = 8  # a window shares one OVERLAP-th of its tokens with the one before it
+
 
 @dataclass(frozen=True)
 class OpenModel:
@@ -52,7 +54,8 @@ def open_model(files: ModelFiles) -> OpenModel:
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     # Detoxify truncates here; what lies beyond comes as further windows of the same encoding.
-    backend.enable_truncation(max_length=limit, stride=0, strategy="longest_first", direction="right")
+    overlap = (limit - 2) // OVERLAP
+    backend.enable_truncation(max_length=limit, stride=overlap, strategy="longest_first", direction="right")
     return OpenModel(model, backend, classes, limit, tokenizer.pad_token_id, model.config.hidden_size)
 
 

@@ -20,6 +20,7 @@ from tasks.curation import gate as gates
 from tasks.curation.assemble import Curated, assemble, gate_frame, source_mix
 from tasks.curation.records import Engine
 from tasks.curation.shards import estimate_bytes, shard_count, write_shards
+from tasks.curation.toxicity_cascade import REPORT as CASCADE
 from tasks.errors import Refused, UserError
 from tasks.governance import manifest as manifests
 from tasks.governance.ledger import ADMITTED, count_verdicts, write_ledger
@@ -127,6 +128,9 @@ def _write_evidence(folder: Path, curated: Curated, policy: Policy) -> dict[str,
         },
         "suppressed.json": list(curated.suppressed),
     }
+    for stage in curated.scored:
+        if (report := Path(stage.path) / CASCADE).is_file():
+            files[CASCADE] = json.loads(report.read_text())
     for name, value in files.items():
         (folder / name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
     return {name: sha256_file(folder / name) for name in files}

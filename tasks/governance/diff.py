@@ -79,8 +79,22 @@ def _needs_scoring(scores: pa.Table, policy: Policy, old: Policy):
         return needed
     if policy.toxicity is None:
         return needed & False
-    unscored = pc.equal(scores["scored_by"], decisions.NOT_NEEDED)
-    return needed & unscored.to_numpy()
+    scored_by = scores["scored_by"]
+    unscored = pc.equal(scored_by, decisions.NOT_NEEDED).to_numpy()
+    by_screen = pc.equal(scored_by, decisions.SCREEN).to_numpy()
+    if _same_screen(policy, old):
+        by_screen &= ~decisions.cleared(scores, policy)
+    return needed & (unscored | by_screen)
+
+
+def _same_screen(policy: Policy, old: Policy) -> bool:
+    """May what the screen cleared under `old` count as cleared: the same screen, no label's threshold lowered?"""
+    assert policy.toxicity is not None
+    assert old.toxicity is not None
+    now, then = policy.toxicity.screen, old.toxicity.screen
+    known = old.toxicity.thresholds
+    kept = all(threshold >= known.get(label, 2.0) for label, threshold in policy.toxicity.thresholds.items())
+    return now is not None and then is not None and now.sha256 == then.sha256 and kept
 
 
 def _name(verdict: str, rule: str | None) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.curation.toxicity_cascade import REPORT as CASCADE
 from tasks.governance.bias import MINIMUM_RECORDS, disparities, rates
 from tasks.governance.ledger import ADMITTED, VERDICTS
 from tasks.governance.manifest import corpus_of, read_manifest
@@ -56,11 +57,18 @@ def facts(
         "licences": _counts(kept["licence"]),
         "licences_refused": _counts(_where(ledger, "licence.")["detail"]),
         "languages": _counts(kept["language"]),
+        "cascade": read_cascade(folder),
         "sources": _by_source(ledger),
         "disparities": disparities(measured),
         "rates": measured.to_pylist() if len(measured) <= LARGEST_RATES else [],
         "runs": runs_on(home, manifest.name, manifest.version, models),
     }
+
+
+def read_cascade(folder: Path) -> dict[str, Any] | None:
+    """How the toxicity screen did in this version: sample, bound and missed share; None when there was no screen."""
+    path = folder / CASCADE
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -14,8 +14,8 @@ from tests_support import corpus_lines, write_recipe
 
 VERBS = [
     ["run"], ["curate"], ["pretrain"], ["evaluate"], ["promote"], ["compare"], ["recipes"], ["policies", "list"],
-    ["policies", "show"], ["policies", "check"], ["audit", "report"], ["audit", "trace"], ["audit", "verify"],
-    ["audit", "diff"], ["audit", "erase"], ["deploy"], ["ls"], ["gc"],
+    ["policies", "show"], ["policies", "check"], ["policies", "calibrate"], ["audit", "report"], ["audit", "trace"],
+    ["audit", "verify"], ["audit", "diff"], ["audit", "erase"], ["deploy"], ["ls"], ["gc"],
 ]  # fmt: skip
 
 
