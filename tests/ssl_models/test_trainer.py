@@ -253,3 +253,9 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
     assert run.metrics.read_text() == '{"step": 4}\n{"step": 8}\n'
     run.cut_metrics(0)
     assert run.metrics.read_text() == ""
+
+
+def test_a_rate_that_was_left_open_is_the_optimizers_own(tmp_path):
+    spec = small_spec(tmp_path, learning_rate=None, steps=4, warmup_steps=8)
+    assert trainer.run_spec(spec) == trainer.FINISHED
+    assert lines(spec)[-1]["learning_rate"] == spec.train.peak_learning_rate

@@ -1,7 +1,4 @@
-"""Losses and measures as pure functions of tensors. Each returns a scalar mean in nats; ValueError on bad shapes.
-
-Legend: N predictions, V classes.
-"""
+"""Likelihoods and measures, in nats. Legend: N predictions, B rows, T positions, V classes."""
 
 from __future__ import annotations
 
@@ -28,6 +25,25 @@ def masked_cross_entropy(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     if targets_N.device.type == "cpu" and (int(targets_N.min()) < 0 or int(targets_N.max()) >= logits_NV.shape[1]):
         raise ValueError(f"targets must be in 0..{logits_NV.shape[1] - 1}")
     return F.cross_entropy(logits_NV, targets_N)
+
+
+def next_token_cross_entropy(logits_BTV: Tensor, ids_BT: Tensor, document_BT: Tensor | None = None) -> Tensor:
+    """Mean of -log softmax(logits[t])[ids[t + 1]] over all t that have a target (GPT; Radford et al. 2019).
+
+    `document_BT`: which document a position belongs to, negative where it is padding; a target counts only if it is of
+    the same document as the position that predicts it. 0 with zero gradient where nothing is to be predicted.
+    """
+    if logits_BTV.ndim != 3 or ids_BT.shape != logits_BTV.shape[:2]:
+        raise ValueError(
+            f"expected logits [B, T, V] and ids [B, T], got {tuple(logits_BTV.shape)} and {tuple(ids_BT.shape)}"
+        )
+    if document_BT is not None and document_BT.shape != ids_BT.shape:
+        raise ValueError(f"expected documents {tuple(ids_BT.shape)}, got {tuple(document_BT.shape)}")
+    logits, targets = logits_BTV[:, :-1], ids_BT[:, 1:]
+    if document_BT is None:
+        return masked_cross_entropy(logits.flatten(0, 1), targets.flatten())
+    predicts = (document_BT[:, 1:] == document_BT[:, :-1]) & (document_BT[:, 1:] >= 0)
+    return masked_cross_entropy(logits[predicts], targets[predicts])
 
 
 def entropy(p_V: Tensor) -> Tensor:
