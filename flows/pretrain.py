@@ -28,7 +28,7 @@ def tokenizer_stage(home: Home, corpus: Path, manifest: Manifest, recipe: Recipe
 
     def build(folder: Path) -> None:
         if checkpoint:  # its vocabulary is the checkpoint's
-            copy_tokenizer(checkpoint, folder)
+            copy_tokenizer(checkpoint, folder, recipe.objective.method)
             return
         with progress("tokenizer", None) as advance:
             train_tokenizer(corpus, recipe.tokenizer, folder)

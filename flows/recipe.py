@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from ssl_models.config import MaskedLanguageModelling, TextEncoder, Tokenizer, Train
+from ssl_models.config import MaskedLanguageModelling, Objective, TextEncoder, Tokenizer, Train, require_architecture
 from tasks.curation.records import Engine
 from tasks.curation.sources import Files, HuggingFace, PythonDocs
 from tasks.errors import UserError, explain
-from tasks.learning.evaluate_config import LinearProbe, MaskedTokens
+from tasks.learning.evaluate_config import LinearProbe, MaskedTokens, NextTokens
 from tasks.stages import sha256_json
 
 AnySource = Annotated[PythonDocs | Files | HuggingFace, Field(discriminator="kind")]
-AnyEvaluation = Annotated[MaskedTokens | LinearProbe, Field(discriminator="kind")]
+AnyEvaluation = Annotated[MaskedTokens | NextTokens | LinearProbe, Field(discriminator="kind")]
 
 
 class _Part(BaseModel):
@@ -59,11 +59,20 @@ class Recipe(_Part):
         default=False, description="may a Detoxify checkpoint that the policy names be fetched?"
     )
     tokenizer: Tokenizer = Field(default_factory=Tokenizer)
-    objective: MaskedLanguageModelling = Field(default_factory=MaskedLanguageModelling)
+    objective: Objective = Field(default_factory=MaskedLanguageModelling)
     encoder: TextEncoder = Field(default_factory=TextEncoder)
     train: Train = Field(default_factory=Train)
     evaluate: tuple[AnyEvaluation, ...] = (MaskedTokens(), LinearProbe())
     promote: Promote = Promote()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Recipe:
+        require_architecture(self.objective, self.encoder)
+        other = {"mlm": NextTokens, "clm": MaskedTokens}[self.objective.method]
+        for part in self.evaluate:
+            if isinstance(part, other):
+                raise ValueError(f"evaluate: {part.kind} does not go with objective {self.objective.method}")
+        return self
 
     def plain(self) -> dict[str, Any]:
         """JSON-able values, defaults included."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -20,21 +20,31 @@ STRICT = ConfigDict(extra="forbid")
 class Tokenizer:
     """A subword vocabulary, trained on the corpus's train split.
 
+    `kind` byte_bpe: GPT-2's, over bytes: every text comes back from its tokens exactly, so `lowercase` does not apply.
     `training_megabytes`: at most so many MB of text, documents drawn by keyed hash of their id.
     `maximum_word_characters`: WordPiece gives a longer word up as [UNK].
     """
 
-    kind: Literal["wordpiece", "bpe"] = "wordpiece"
+    kind: Literal["wordpiece", "bpe", "byte_bpe"] = "wordpiece"
     vocabulary: int = Field(default=4096, ge=32, le=1_000_000)
     lowercase: bool = True
     minimum_frequency: int = Field(default=2, ge=1)
     training_megabytes: float = Field(default=6.0, gt=0)
     maximum_word_characters: int = Field(default=100, ge=1)
 
+    @model_validator(mode="after")
+    def _holds_all_bytes(self) -> Tokenizer:
+        if self.kind == "byte_bpe" and self.vocabulary < 264:
+            raise ValueError("a byte_bpe vocabulary holds the 256 bytes and the special tokens: at least 264")
+        return self
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class TextEncoder:
-    """A transformer encoder in a form that `transformers` loads: from a config, or continuing from a checkpoint.
+    """A transformer in a form that `transformers` loads: from a config, or continuing from a checkpoint.
+
+    Encoders for `mlm`: modernbert, bert, roberta. Decoders for `clm`: gpt2 (learned positions), llama (rotary
+    positions, gated MLP, RMS norm), qwen3 (as llama, with queries and keys normalised).
 
     `continue_from`: a local folder or a hub name (safetensors only); its shape then replaces the one given here, and
     `continue_from_sha256` pins its model.safetensors. For ModernBERT alone: `window_tokens`, how many tokens the local
@@ -42,7 +52,7 @@ class TextEncoder:
     `neighbour_heads`, start heads as looks at neighbouring positions (ssl_models.encoders explains).
     """
 
-    architecture: Literal["modernbert", "bert", "roberta"] = "modernbert"
+    architecture: Literal["modernbert", "bert", "roberta", "gpt2", "llama", "qwen3"] = "modernbert"
     layers: int = Field(default=4, ge=1, le=128)
     width: int = Field(default=256, ge=8, le=16384)
     heads: int = Field(default=4, ge=1, le=256)
@@ -60,7 +70,7 @@ class TextEncoder:
     def _shape(self) -> TextEncoder:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.architecture == "modernbert" and (self.width // self.heads) % 2:
+        if self.architecture in ("modernbert", "llama", "qwen3") and (self.width // self.heads) % 2:
             raise ValueError("rotary positions need an even width per head")
         if self.continue_from_sha256 and not self.continue_from:
             raise ValueError("continue_from_sha256 without continue_from")
@@ -72,12 +82,14 @@ class MaskedLanguageModelling:
     """BERT's objective (Devlin et al. 2019, arXiv 1810.04805), without next-sentence prediction.
 
     Of the selected tokens `mask_share` become [MASK], `random_share` a random ordinary word, the rest stay.
+    `whole_word`: a word is selected with all its pieces or not at all. ModernBERT (2412.13663) selects 0.3.
     """
 
     method: Literal["mlm"] = "mlm"
     mask_probability: float = Field(default=0.15, gt=0, lt=1)
     mask_share: float = Field(default=0.8, ge=0, le=1)
     random_share: float = Field(default=0.1, ge=0, le=1)
+    whole_word: bool = False
 
     @model_validator(mode="after")
     def _shares(self) -> MaskedLanguageModelling:
@@ -86,8 +98,28 @@ class MaskedLanguageModelling:
         return self
 
 
-#: One class a method, told apart by `method` (a discriminated union once there are two).
-Objective = MaskedLanguageModelling
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class CausalLanguageModelling:
+    """GPT's objective: each token from those before it in its document (Radford et al. 2018, 2019)."""
+
+    method: Literal["clm"] = "clm"
+
+
+#: One class a method, told apart by `method`.
+Objective = Annotated[MaskedLanguageModelling | CausalLanguageModelling, Field(discriminator="method")]
+
+#: What each method trains.
+ARCHITECTURES = {"mlm": ("modernbert", "bert", "roberta"), "clm": ("gpt2", "llama", "qwen3")}
+
+
+def require_architecture(objective: Objective, encoder: TextEncoder) -> None:
+    """ValueError when the method cannot train that architecture (a checkpoint's is looked at when it is opened)."""
+    fitting = ARCHITECTURES[objective.method]
+    if not encoder.continue_from and encoder.architecture not in fitting:
+        raise ValueError(
+            f"objective {objective.method} cannot train a {encoder.architecture}; encoder.architecture may be "
+            f"{', '.join(fitting)}"
+        )
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -156,6 +188,7 @@ class TrainSpec:
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSpec:
+        require_architecture(self.objective, self.encoder)
         if self.train.sequence_length > self.encoder.maximum_tokens:
             raise ValueError(
                 f"train.sequence_length {self.train.sequence_length} is more than encoder.maximum_tokens "

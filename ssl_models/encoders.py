@@ -17,30 +17,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_models.config import TextEncoder
+from ssl_models.config import ARCHITECTURES, TextEncoder
 from ssl_models.keys import stream
 from ssl_models.modernbert import masked_hidden
 
-_SUPPORTED = ("modernbert", "bert", "roberta")
 
-
-def build_encoder(config: TextEncoder, *, vocabulary: int, special: dict[str, int], seed: int) -> nn.Module:
-    """A `transformers` masked-language model. `special`: ids of pad, cls, sep.
+def build_encoder(
+    config: TextEncoder, *, vocabulary: int, special: dict[str, int], seed: int, method: str = "mlm"
+) -> nn.Module:
+    """A `transformers` masked-language model, or for `method` clm a causal one. `special`: ids of pad, cls, sep.
 
     ValueError when a checkpoint to continue from is missing, of another digest, or of an unsupported architecture.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream("weights", seed))
         if config.continue_from:
-            return _continue(config, vocabulary)
-        from transformers import AutoModelForMaskedLM
-
-        model = AutoModelForMaskedLM.from_config(
-            transformers_config(config, vocabulary, special), attn_implementation="sdpa"
-        )
+            return _continue(config, vocabulary, method)
+        model = _head(method).from_config(transformers_config(config, vocabulary, special), attn_implementation="sdpa")
     if config.architecture == "modernbert" and config.neighbour_heads:
         look_at_neighbours(model)
     return model
+
+
+def _head(method: str) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    return AutoModelForCausalLM if method == "clm" else AutoModelForMaskedLM
 
 
 def transformers_config(config: TextEncoder, vocabulary: int, special: dict[str, int]) -> Any:
@@ -77,6 +79,8 @@ def transformers_config(config: TextEncoder, vocabulary: int, special: dict[str,
             mlp_dropout=config.dropout,
             attention_dropout=config.dropout,
         )
+    if config.architecture in ARCHITECTURES["clm"]:
+        return _decoder_config(config, common)
     offset = special["pad"] + 1 if config.architecture == "roberta" else 0  # RoBERTa counts positions from pad + 1
     return AutoConfig.for_model(
         config.architecture,
@@ -88,17 +92,43 @@ def transformers_config(config: TextEncoder, vocabulary: int, special: dict[str,
     )
 
 
-def _continue(config: TextEncoder, vocabulary: int) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForMaskedLM
+def _decoder_config(config: TextEncoder, common: dict[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    if config.architecture == "gpt2":
+        return AutoConfig.for_model(
+            "gpt2",
+            **common,
+            n_inner=config.intermediate,
+            n_positions=config.maximum_tokens,
+            resid_pdrop=config.dropout,
+            embd_pdrop=config.dropout,
+            attn_pdrop=config.dropout,
+        )
+    return AutoConfig.for_model(
+        config.architecture,
+        **common,
+        num_key_value_heads=config.heads,
+        head_dim=config.width // config.heads,
+        intermediate_size=config.intermediate or 8 * math.ceil(config.width / 3),
+        max_position_embeddings=config.maximum_tokens,
+        rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+        attention_dropout=config.dropout,
+        tie_word_embeddings=True,
+    )
+
+
+def _continue(config: TextEncoder, vocabulary: int, method: str) -> nn.Module:
+    from transformers import AutoConfig
 
     name = str(config.continue_from)
     try:
         found = AutoConfig.from_pretrained(name)
-        if found.model_type not in _SUPPORTED:
-            raise ValueError(f"{name}: cannot continue from a {found.model_type}; supported: {', '.join(_SUPPORTED)}")
+        if found.model_type not in (supported := ARCHITECTURES[method]):
+            raise ValueError(f"{name}: cannot continue from a {found.model_type}; supported: {', '.join(supported)}")
         if config.continue_from_sha256:
             _check_weights(name, config.continue_from_sha256)
-        model = AutoModelForMaskedLM.from_pretrained(name, use_safetensors=True, attn_implementation="sdpa")
+        model = _head(method).from_pretrained(name, use_safetensors=True, attn_implementation="sdpa")
     except OSError as error:
         raise ValueError(f"{name}: no checkpoint with config.json and model.safetensors could be read there") from error
     if vocabulary > model.get_input_embeddings().num_embeddings:
@@ -148,6 +178,10 @@ def hidden_states(model: Any, ids_BT: Tensor, segment_BT: Tensor, place_BT: Tens
         masks = {"full_attention": full, "sliding_attention": near}
         return model.model(ids_BT, attention_mask=masks, position_ids=place_BT).last_hidden_state
     full, _ = attention_masks(segment_BT, place_BT, None)
+    if kind in ARCHITECTURES["clm"]:
+        # Within a segment places rise with the column, so "not later" is a lower triangle.
+        full = full.tril()
+        return model.base_model(ids_BT, attention_mask=full, position_ids=place_BT, use_cache=False).last_hidden_state
     if kind == "roberta":
         place_BT = place_BT + model.config.pad_token_id + 1
     return model.base_model(ids_BT, attention_mask=full, position_ids=place_BT).last_hidden_state
@@ -169,11 +203,11 @@ def masked_states(
 
 
 def vocabulary_logits(model: Any, hidden_NH: Tensor) -> Tensor:
-    """Logits [N, V] of the model's own masked-language head at the given positions only."""
+    """Logits [N, V] of the model's own language head at the given positions only."""
     kind = model.config.model_type
     if kind == "modernbert":
         return model.decoder(model.head(hidden_NH))
-    return model.cls(hidden_NH) if kind == "bert" else model.lm_head(hidden_NH)
+    return model.cls(hidden_NH) if kind == "bert" else model.lm_head(hidden_NH)  # RoBERTa and all decoders
 
 
 @torch.no_grad()

@@ -20,7 +20,12 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
     tables: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        if "embed" in name or name.startswith("decoder"):
+        if (
+            "embed" in name
+            or name.startswith("decoder")
+            or name == "lm_head.weight"
+            or {"wte", "wpe"} & {*name.split(".")}
+        ):
             (tables if parameter.ndim == 2 else rest).append(parameter)
         else:
             (layers if parameter.ndim == 2 else rest).append(parameter)

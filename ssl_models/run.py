@@ -24,10 +24,10 @@ from ssl_models.checkpoint import publish, write_whole
 from ssl_models.config import TrainSpec
 from ssl_models.device import Device
 from ssl_models.encoders import build_encoder, maximum_tokens
-from ssl_models.objectives.mlm import MaskedLanguageObjective
+from ssl_models.objectives import build_objective
 from ssl_models.packing import Batch, Packer
 from ssl_models.reader import Index, Reader
-from ssl_models.views.masking import Vocabulary
+from ssl_models.vocabulary import special_ids
 
 PARENT = "GRISTMILL_PARENT"  # pid of the process that waits for the trainer; without it the trainer stops
 
@@ -40,8 +40,8 @@ class Run:
         self.checkpoints, self.metrics = self.folder / "checkpoints", self.folder / "metrics.jsonl"
         self.index = Index(Path(spec.corpus.folder), "train")
         self.tokenizer = Tokenizer.from_file(str(Path(spec.tokenizer_folder) / "tokenizer.json"))
-        self.special, self.vocabulary = special_ids(Path(spec.tokenizer_folder), self.tokenizer)
-        self.objective = MaskedLanguageObjective(spec.objective, self.vocabulary, spec.train.seed)
+        self.special, self.vocabulary = special_ids(Path(spec.tokenizer_folder), self.tokenizer, spec.objective.method)
+        self.objective = build_objective(spec.objective, self.vocabulary, spec.train.seed)
         self.packer = Packer(
             Reader(self.index, spec.train.seed),
             self.tokenize,
@@ -64,6 +64,7 @@ class Run:
             vocabulary=self.tokenizer.get_vocab_size(),
             special=self.special,
             seed=self.spec.train.seed,
+            method=self.spec.objective.method,
         )
         if (length := self.spec.train.sequence_length) > (limit := maximum_tokens(model)):
             raise ValueError(
@@ -210,21 +211,3 @@ class Run:
             "epochs": round(reads[-1] / len(self.index), 4),
             "checkpoint_sha256": hashlib.sha256(weights).hexdigest(),
         }
-
-
-def special_ids(folder: Path, tokenizer: Tokenizer) -> tuple[dict[str, int], Vocabulary]:
-    """Ids of pad, unk, cls, sep, mask, and which of all ids are special. ValueError when one is missing."""
-    config = json.loads((folder / "tokenizer_config.json").read_text())
-    found = {}
-    for name in ("pad", "unk", "cls", "sep", "mask"):
-        token = config.get(f"{name}_token")
-        token = token["content"] if isinstance(token, dict) else token
-        number = tokenizer.token_to_id(token) if token else None
-        if number is None:
-            raise ValueError(f"{folder}: the tokenizer has no {name}_token")
-        found[name] = number
-    special = np.zeros(tokenizer.get_vocab_size(), bool)
-    special[list(found.values())] = True
-    for number, token in tokenizer.get_added_tokens_decoder().items():
-        special[number] |= token.special
-    return found, Vocabulary(found["mask"], special)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from small_corpora import keyed_texts, write_corpus
 
-from ssl_models.config import CorpusRef, MaskedLanguageModelling, TextEncoder, Train, TrainSpec
+from ssl_models.config import CorpusRef, MaskedLanguageModelling, Objective, TextEncoder, Train, TrainSpec
 from tasks.stages import sha256_file
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -24,7 +24,9 @@ def write_tokenizer(folder: Path, texts: dict[str, str]) -> Path:
     return folder
 
 
-def small_spec(folder: Path, documents: int = 200, encoder: dict | None = None, **train) -> TrainSpec:
+def small_spec(
+    folder: Path, documents: int = 200, encoder: dict | None = None, objective: Objective | None = None, **train
+) -> TrainSpec:
     """A spec whose corpus, tokenizer and run folder lie below `folder`; made once, then found again."""
     texts = keyed_texts(documents)
     if not (folder / "tokenizer").exists():
@@ -41,6 +43,6 @@ def small_spec(folder: Path, documents: int = 200, encoder: dict | None = None, 
         tokenizer_sha256=sha256_file(folder / "tokenizer" / "tokenizer.json"),
         corpus=CorpusRef(name="small", version=1, root="ab" * 32, folder=str(folder / "corpus")),
         encoder=TextEncoder(**{"layers": 2, "width": 32, "heads": 2, "maximum_tokens": 64, **(encoder or {})}),
-        objective=MaskedLanguageModelling(),
+        objective=objective or MaskedLanguageModelling(),
         train=Train(**{**settings, **train}),
     )

@@ -18,10 +18,12 @@ _UNIT = 2.0**-53
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What masking must know of a tokenizer: the id of [MASK], and which ids are special (bool [V])."""
+    """What masking must know of a tokenizer: the id of [MASK] (-1: none), which ids are special, and, for whole words,
+    which continue the word of the token before (bool [V]; None: unknown)."""
 
     mask_id: int
     special_V: np.ndarray
+    continues_V: np.ndarray | None = None
 
     @property
     def ordinary_W(self) -> np.ndarray:
@@ -44,7 +46,9 @@ def mask_batch(
 
     `segment_BT`: which segment a position belongs to, -1 where padded; a segment's positions stand together in order.
     In each segment exactly max(1, round(p n)) of its n ordinary tokens are selected (none where n = 0): those with the
-    smallest keyed hashes. Special tokens are never selected and never drawn as random words.
+    smallest keyed hashes. Special tokens are never selected and never drawn as random words. With `rule.whole_word` the
+    hash of a word's first token is that of all its tokens, and the words are taken whose middle lies below p n in that
+    order, at least one.
     """
     flat, segments = ids_BT.ravel(), segment_BT.ravel()
     candidates = np.flatnonzero((segments >= 0) & ~vocabulary.special_V[flat])
@@ -55,13 +59,19 @@ def mask_batch(
     np.minimum.at(first_S, segments[present], present)
     place_N = (candidates - first_S[segment_N]).astype(np.uint64)
     hash_N = mix(keys_S[segment_N] ^ mix(place_N))
-    by_segment = np.lexsort((hash_N, segment_N))
+    word_N = _words(flat, candidates, segment_N, vocabulary) if rule.whole_word else None
+    by_segment = np.lexsort((hash_N if word_N is None else hash_N[word_N], segment_N))
     count_S = np.bincount(segment_N, minlength=len(keys_S))
     begin_S = np.cumsum(count_S) - count_S
     rank_N = np.empty(len(candidates), np.int64)
     rank_N[by_segment] = np.arange(len(candidates)) - begin_S[segment_N[by_segment]]
     wanted_S = np.maximum(1, np.rint(rule.mask_probability * count_S)).astype(np.int64)
-    chosen_N = rank_N < wanted_S[segment_N]
+    if word_N is None:
+        chosen_N = rank_N < wanted_S[segment_N]
+    else:
+        begin_N, size_N = rank_N[word_N], np.bincount(word_N, minlength=len(word_N))[word_N]
+        coin_N = (hash_N[word_N] >> np.uint64(20)).astype(np.int64) & 1  # for a middle that falls on the mark itself
+        chosen_N = (2 * begin_N + size_N < 2 * wanted_S[segment_N] + coin_N) | (begin_N == 0)
 
     where = candidates[chosen_N]
     second = mix(hash_N[chosen_N])
@@ -77,6 +87,16 @@ def mask_batch(
     selected = np.zeros(len(flat), bool)
     selected[where] = True
     return corrupted.reshape(ids_BT.shape), selected.reshape(ids_BT.shape)
+
+
+def _words(flat: np.ndarray, candidates: np.ndarray, segment_N: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """For each candidate the number of the candidate that begins its word (int64 [N])."""
+    if vocabulary.continues_V is None:
+        raise ValueError("whole_word needs a tokenizer whose pieces say whether they continue a word")
+    goes_on = vocabulary.continues_V[flat[candidates]]
+    goes_on[1:] &= (np.diff(candidates) == 1) & (np.diff(segment_N) == 0)
+    goes_on[:1] = False
+    return np.maximum.accumulate(np.where(goes_on, 0, np.arange(len(candidates))))
 
 
 def mask_document(

@@ -75,7 +75,13 @@ def random_encoder(run_folder: Path, seed: int) -> torch.nn.Module:
             return AutoModel.from_config(config).eval()
         tokenizer = open_tokenizer(folder)
         special = {"pad": tokenizer.pad_token_id, "cls": tokenizer.cls_token_id, "sep": tokenizer.sep_token_id}
-        model: Any = build_encoder(wanted, vocabulary=config.vocab_size, special=special, seed=seed)
+        model: Any = build_encoder(
+            wanted,
+            vocabulary=config.vocab_size,
+            special=special,
+            seed=seed,
+            method=read_spec(run_folder).objective.method,
+        )
         return model.base_model.eval()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.learning.evaluate_config import Evaluate, LinearProbe, MaskedTokens
+from tasks.learning.evaluate_config import Evaluate, LinearProbe, MaskedTokens, NextTokens
 from tasks.learning.intervals import Metric
 from tasks.learning.progress import Progress
 
@@ -44,10 +44,12 @@ def evaluate(
     """Evaluate ``run_folder/encoder`` on `corpus` and write the results into `folder`.
 
     Files: ``metrics.json`` ({metrics, details}), ``embeddings.npy`` (N, F) float32 with ``labels.json``, and
-    ``pictures/{loss,embeddings,probe}.png`` as far as they apply. They depend on run, corpus and config only.
+    ``pictures/{loss,embeddings,probe}.png`` and ``samples.txt`` as far as they apply. They depend on
+    run, corpus and config only.
     """
     from tasks.learning import pictures
     from tasks.learning.masked_tokens import masked_tokens
+    from tasks.learning.next_tokens import next_tokens
     from tasks.learning.probe import linear_probe
     from tasks.stages import canonical_json
 
@@ -61,6 +63,11 @@ def evaluate(
                 masked = masked_tokens(run_folder, corpus, part, progress)
                 metrics += masked.metrics
                 details[part.kind] = masked.details
+            case NextTokens():
+                following = next_tokens(run_folder, corpus, part, progress)
+                metrics += following.metrics
+                details[part.kind] = following.details
+                (folder / "samples.txt").write_text("\n\n".join(following.samples) + "\n")
             case LinearProbe():
                 probed = linear_probe(run_folder, corpus, part, progress)
                 metrics += probed.metrics
@@ -72,7 +79,7 @@ def evaluate(
                 drawn["probe"] = pictures.baseline_bars(probed.metrics, folder / "pictures" / "probe.png")
     losses = run_folder / "metrics.jsonl"
     if losses.is_file():
-        drawn["loss"] = pictures.loss_curve(losses, metrics, folder / "pictures" / "loss.png")
+        drawn["loss"] = pictures.loss_curve(losses, metrics, folder / "pictures" / "loss.png", "next-tokens" in details)
     evaluation = Evaluation(metrics, details, drawn)
     values = {"metrics": [metric.public() for metric in metrics], "details": details}
     (folder / "metrics.json").write_text(canonical_json(values) + "\n")

@@ -42,4 +42,21 @@ class MaskedTokens:
     seed: int = 0
 
 
-Evaluate = Annotated[LinearProbe | MaskedTokens, Field(discriminator="kind")]
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class NextTokens:
+    """Cross-entropy of the next token on held-out documents, beside n-gram models of the same training text.
+
+    Documents of the validation split are drawn by keyed hash until `positions` tokens or `documents` are reached.
+    `prompts` are continued by at most `sample_tokens` tokens, drawn at `temperature` (0: always the likeliest).
+    """
+
+    kind: Literal["next-tokens"] = "next-tokens"
+    documents: int = Field(default=1000, ge=1)
+    positions: int = Field(default=20_000, ge=1)
+    prompts: tuple[str, ...] = ("", "Returns the", "If the file does not exist,")
+    sample_tokens: int = Field(default=40, ge=1)
+    temperature: float = Field(default=0.8, ge=0)
+    seed: int = 0
+
+
+Evaluate = Annotated[LinearProbe | MaskedTokens | NextTokens, Field(discriminator="kind")]

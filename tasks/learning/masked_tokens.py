@@ -48,11 +48,11 @@ class MaskedResult:
 class Cutter:
     """Texts to rows of ids exactly as in training: ordinary tokens cut into chunks, each [CLS] tokens [SEP]."""
 
-    def __init__(self, encoder: Path, length: int) -> None:
-        from ssl_models.run import special_ids
+    def __init__(self, encoder: Path, length: int, method: str = "mlm") -> None:
+        from ssl_models.vocabulary import special_ids
 
         self.tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
-        self.ids, self.vocabulary = special_ids(encoder, self.tokenizer)
+        self.ids, self.vocabulary = special_ids(encoder, self.tokenizer, method)
         self.length = length
 
     def __call__(self, texts: Sequence[str]) -> list[list[NDArray[np.int64]]]:

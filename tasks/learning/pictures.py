@@ -36,8 +36,8 @@ LEVELS = {  # metric: (name, colour, line style)
 }
 
 
-def loss_curve(metrics_jsonl: Path, metrics: Iterable[Metric], path: Path) -> Path:
-    """Training loss by step, with the model and its n-gram baselines on held-out masked tokens."""
+def loss_curve(metrics_jsonl: Path, metrics: Iterable[Metric], path: Path, causal: bool = False) -> Path:
+    """Training loss by step, with the model and its n-gram baselines on held-out masked (`causal`: next) tokens."""
     rows = [orjson.loads(line) for line in metrics_jsonl.read_bytes().splitlines() if line.strip()]
     rows = [row for row in rows if row.get("loss") is not None]
     steps = np.asarray([row["step"] for row in rows], float)
@@ -62,11 +62,14 @@ def loss_curve(metrics_jsonl: Path, metrics: Iterable[Metric], path: Path) -> Pa
             axes.errorbar([last], [model.value], error, fmt="D", color=BLACK, capsize=3, markersize=6, zorder=5)
             _at_right(axes, model.value, f"this model {model.value:.2f}", BLACK)
         _spread(axes)
-        axes.set_title("Masked-token loss: training, and held-out beside n-gram models", loc="left")
+        what = "Next" if causal else "Masked"
+        axes.set_title(f"{what}-token loss: training, and held-out beside n-gram models", loc="left")
         axes.set_xlabel("training step")
         axes.set_ylabel("cross-entropy (nats per token)")
         axes.margins(x=0.02)
         note = "Held-out: every asked token is [MASK]. The 80/10/10 masks of training show some answers."
+        if causal:
+            note = "Held-out: every ordinary token, given those before it in its row."
         figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=GREY)
     return path
 

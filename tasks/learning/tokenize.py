@@ -31,11 +31,14 @@ def train_tokenizer(corpus: Path, config: Tokenizer, folder: Path, maximum_token
     UserError when the corpus has no words, or the vocabulary cannot hold its alphabet.
     """
     from tokenizers import Tokenizer as Pipeline
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
     normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
     words = pre_tokenizers.BertPreTokenizer()
     marked = pre_tokenizers.Sequence([words, pre_tokenizers.Metaspace(replacement=_MARK, prepend_scheme="always")])
+    if config.kind == "byte_bpe":
+        _save(_byte_pairs(_texts(corpus, config.training_megabytes), config), folder, maximum_tokens)
+        return
     texts = [normalizer.normalize_str(text) for text in _texts(corpus, config.training_megabytes)]
     alphabet = _alphabet(texts, config, corpus)
 
@@ -61,14 +64,30 @@ def train_tokenizer(corpus: Path, config: Tokenizer, folder: Path, maximum_token
         )
         pipeline.pre_tokenizer, pipeline.decoder = words, decoders.WordPiece()
     pipeline.normalizer = normalizer
-    pipeline.post_processor = processors.BertProcessing(
-        ("[SEP]", SPECIAL.index("[SEP]")), ("[CLS]", SPECIAL.index("[CLS]"))
-    )
     _save(pipeline, folder, maximum_tokens)
 
 
-def copy_tokenizer(checkpoint: str, folder: Path) -> None:
-    """The tokenizer of a checkpoint (local folder or hub name), for training that continues from it."""
+def _byte_pairs(texts: Iterator[str], config: Tokenizer) -> tokenizers.Tokenizer:
+    """GPT-2's byte-level pairs: no normalisation and no unknown token, so that decoding gives the text back."""
+    from tokenizers import Tokenizer as Pipeline
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    pipeline = Pipeline(models.BPE())
+    pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pipeline.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocabulary,
+        min_frequency=config.minimum_frequency,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    pipeline.train_from_iterator(texts, trainer)
+    return pipeline
+
+
+def copy_tokenizer(checkpoint: str, folder: Path, method: str = "mlm") -> None:
+    """The tokenizer of a checkpoint (local folder or hub name), for training that continues from it by `method`."""
     from transformers import AutoTokenizer
 
     try:
@@ -77,7 +96,10 @@ def copy_tokenizer(checkpoint: str, folder: Path) -> None:
         raise UserError(
             "no tokenizer can be read there", where=checkpoint, hint="a local folder or a hub name"
         ) from error
-    if not tokenizer.is_fast or None in (tokenizer.mask_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id):
+    if method == "clm":
+        if not tokenizer.is_fast or tokenizer.eos_token_id is None:
+            raise UserError("its tokenizer has no end token", where=checkpoint, hint="use a causal language model")
+    elif not tokenizer.is_fast or None in (tokenizer.mask_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id):
         raise UserError(
             "its tokenizer has no [MASK], [CLS] and [SEP]", where=checkpoint, hint="use a masked-language model"
         )
@@ -133,8 +155,12 @@ def _word_pieces(learnt: list[str], alphabet: list[str], size: int) -> dict[str,
 
 
 def _save(pipeline: tokenizers.Tokenizer, folder: Path, maximum_tokens: int) -> None:
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
+    pipeline.post_processor = processors.BertProcessing(
+        ("[SEP]", SPECIAL.index("[SEP]")), ("[CLS]", SPECIAL.index("[CLS]"))
+    )
     folder.mkdir(parents=True, exist_ok=True)
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     wrapped = PreTrainedTokenizerFast(

@@ -43,7 +43,7 @@ def test_learning_does_not_change_the_corpus_digest_nor_placement_any():
         ({"train": {"steps": 0}}, "train.steps"),
         ({"train": {"stepz": 5}}, "stepz"),
         ({"split": {"validation": 1.5}}, "split.validation"),
-        ({"objective": {"method": "gpt"}}, "objective.method"),
+        ({"objective": {"method": "gpt"}}, "'mlm', 'clm'"),
         ({"name": "Has Spaces"}, "name"),
     ],
 )
@@ -81,3 +81,16 @@ def test_dotted_overrides():
     for bad in ("nothing", "=1", "a.b.c=1", "l.7.x=1"):
         with pytest.raises(UserError):
             set_dotted({"a": {"b": 1}, "l": [{"x": 1}]}, bad)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("encoder.architecture=bert", "objective clm cannot train a bert"),
+        ("evaluate=[{kind: masked-tokens}]", "masked-tokens does not go with objective clm"),
+        ("objective.method=nonsense", "mlm"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused(override, says):
+    with pytest.raises(UserError, match=says):
+        load_recipe("python-docs-gpt", (override,))

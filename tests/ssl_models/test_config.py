@@ -49,7 +49,8 @@ def test_unknown_keys_are_refused_and_values_frozen(kind):
         (TextEncoder, {"continue_from_sha256": "0" * 64}, "without continue_from"),
         (MaskedLanguageModelling, {"mask_share": 0.8, "random_share": 0.3}, "more than 1"),
         (MaskedLanguageModelling, {"mask_probability": 0}, "greater than 0"),
-        (Tokenizer, {"kind": "unigram"}, "'wordpiece' or 'bpe'"),
+        (Tokenizer, {"kind": "unigram"}, "'wordpiece', 'bpe' or 'byte_bpe'"),
+        (Tokenizer, {"kind": "byte_bpe", "vocabulary": 200}, "256 bytes"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(kind, values, says):

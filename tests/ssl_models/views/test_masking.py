@@ -112,3 +112,31 @@ def test_all_mask_and_none_random():
     corrupted, selected = mask_document(np.arange(5, 45), "a", VOCABULARY, rule, seed=0)
     assert (corrupted[selected] == 4).all()
     assert selected.sum() == 20
+
+
+def test_whole_words_are_masked_whole_and_as_many_tokens():
+    """Words of one to four pieces: all of a word or none of it, 15 % within 3 sigma, at least one word a segment."""
+    continues = np.zeros(60, bool)
+    continues[30:] = True
+    vocabulary = Vocabulary(4, np.arange(60) < 5, continues)
+    random = np.random.default_rng(0)
+    rows, segments, share = [], [], []
+    for number in range(400):
+        words = [[random.integers(5, 30), *random.integers(30, 60, random.integers(0, 4))] for _ in range(40)]
+        rows.append(np.concatenate([[2], *words, [3]]).astype(np.int64))
+        segments.append(np.full(len(rows[-1]), number))
+    flat, segment = np.concatenate(rows)[None], np.concatenate(segments)[None]
+    keys = segment_keys(np.arange(400).astype(np.uint64), np.zeros(400), np.zeros(400), 7)
+    _, selected = mask_batch(flat, segment, keys, vocabulary, MaskedLanguageModelling(whole_word=True))
+    begins = ~continues[flat[0]] & (flat[0] >= 5)
+    word = np.cumsum(begins | (flat[0] < 5))
+    for number in np.unique(word):
+        part = selected[0][word == number]
+        assert part.all() or not part.any()
+    per_segment = np.bincount(segment[0], selected[0])
+    assert per_segment.min() >= 1
+    ordinary = np.bincount(segment[0], flat[0] >= 5)
+    share = per_segment / ordinary
+    assert abs(share.mean() - 0.15) < 3 * share.std() / np.sqrt(len(share))
+    with pytest.raises(ValueError, match="continue a word"):
+        mask_batch(flat, segment, keys, Vocabulary(4, np.arange(60) < 5), MaskedLanguageModelling(whole_word=True))

@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import webdataset
 
-from ssl_models.config import CorpusRef, MaskedLanguageModelling, TextEncoder, Tokenizer, Train, TrainSpec
+from ssl_models.config import (
+    CausalLanguageModelling,
+    CorpusRef,
+    MaskedLanguageModelling,
+    TextEncoder,
+    Tokenizer,
+    Train,
+    TrainSpec,
+)
 from ssl_models.encoders import build_encoder
 from tasks.learning.tokenize import train_tokenizer
 
@@ -69,11 +77,14 @@ def write_shard(folder: Path, name: str, rows: list[dict[str, str]]) -> None:
         writer.write_table(table)
 
 
-def make_run(folder: Path, corpus: Path, given: list[str], seed: int = 5) -> Path:
+def make_run(folder: Path, corpus: Path, given: list[str], seed: int = 5, causal: bool = False) -> Path:
     """A run of the smallest encoder with its first weights, told to have read the documents `given`."""
-    tokenizer, encoder = folder / "tokenizer", TextEncoder(layers=1, width=32, heads=2, maximum_tokens=64)
+    architecture = "gpt2" if causal else "modernbert"
+    encoder = TextEncoder(architecture=architecture, layers=1, width=32, heads=2, maximum_tokens=64)
+    tokenizer = folder / "tokenizer"
     tokenizer.mkdir(parents=True)
-    train_tokenizer(corpus, Tokenizer(vocabulary=120), tokenizer, 64)
+    config = Tokenizer(kind="byte_bpe", vocabulary=300) if causal else Tokenizer(vocabulary=120)
+    train_tokenizer(corpus, config, tokenizer, 64)
     spec = TrainSpec(
         run_id="small-000000000000",
         recipe="small",
@@ -83,12 +94,13 @@ def make_run(folder: Path, corpus: Path, given: list[str], seed: int = 5) -> Pat
         tokenizer_sha256="0" * 64,
         corpus=CorpusRef(name="small", version=1, root="0" * 64, folder=str(corpus)),
         encoder=encoder,
-        objective=MaskedLanguageModelling(),
+        objective=CausalLanguageModelling() if causal else MaskedLanguageModelling(),
         train=Train(sequence_length=24),
     )
     spec.write(folder / "SPEC.json")
     words = len(json.loads((tokenizer / "tokenizer.json").read_text())["model"]["vocab"])
-    model = build_encoder(encoder, vocabulary=words, special={"pad": 0, "cls": 2, "sep": 3}, seed=seed)
+    special = {"pad": 0, "cls": 2, "sep": 3}
+    model = build_encoder(encoder, vocabulary=words, special=special, seed=seed, method=spec.objective.method)
     model.save_pretrained(folder / "encoder")
     for path in tokenizer.iterdir():
         (folder / "encoder" / path.name).write_bytes(path.read_bytes())

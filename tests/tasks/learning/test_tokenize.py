@@ -97,3 +97,26 @@ def test_a_tokenizer_without_a_mask_is_refused(trained, tmp_path):
     tokenizer.save_pretrained(tmp_path / "bare")
     with pytest.raises(UserError, match="no \\[MASK\\]"):
         copy_tokenizer(str(tmp_path / "bare"), tmp_path / "copy")
+
+
+def test_byte_pairs_give_every_text_back(corpus, tmp_path):
+    """Any text, known or not, and the same files in another process."""
+    from tokenizers import Tokenizer as Pipeline
+
+    config = Tokenizer(kind="byte_bpe", vocabulary=400)
+    train_tokenizer(corpus, config, tmp_path / "one")
+    pipeline = Pipeline.from_file(str(tmp_path / "one" / "tokenizer.json"))
+    for text in ["def f(x):\n    return x\t# \u2603\U0001f600  two  spaces ", "CAF\u00c9", *list(TEXTS.values())[:5]]:
+        ids = pipeline.encode(text, add_special_tokens=False).ids
+        assert pipeline.decode(ids, skip_special_tokens=False) == text
+        assert min(ids, default=5) >= len(SPECIAL)
+    assert pipeline.encode("bal").ids[0] == 2
+    assert pipeline.get_vocab_size() <= 400
+    code = (
+        "import sys; from pathlib import Path; from ssl_models.config import Tokenizer; "
+        "from tasks.learning.tokenize import train_tokenizer; "
+        "train_tokenizer(Path(sys.argv[1]), Tokenizer(kind='byte_bpe', vocabulary=400), Path(sys.argv[2]))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TOKENIZERS_PARALLELISM": "false"}
+    subprocess.run([sys.executable, "-c", code, corpus, tmp_path / "two"], check=True, env=environment)
+    assert tokenizer_sha256(tmp_path / "one") == tokenizer_sha256(tmp_path / "two")
