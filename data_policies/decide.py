@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_policies.measures import is_asked, meant_for
 from data_policies.opt_outs import RESERVED, UNREADABLE
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
@@ -177,12 +178,17 @@ def _quality(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
         for measure, bounds in measures.items():
             rule = f"quality.{name}.{measure}"
             value = _floats(scores[rule])
-            missing = np.isnan(value) & _numpy(pc.equal(scores["error.quality"], ""))
+            only, never = meant_for(name, measure, bounds.languages)
+            asked = np.ones(len(scores), dtype=bool)
+            if only or never:  # a text in another language is not asked; one whose language failed to be told is held
+                yield from _error(scores, "languages")
+                asked = is_asked(scores["language"], only, never)
+            missing = asked & np.isnan(value) & _numpy(pc.equal(scores["error.quality"], ""))
             yield Hit("error.quality", QUARANTINE, missing)
             if bounds.min is not None:
-                yield Hit(rule, DROP, value < bounds.min, value, bounds.min)
+                yield Hit(rule, DROP, asked & (value < bounds.min), value, bounds.min)
             if bounds.max is not None:
-                yield Hit(rule, DROP, value > bounds.max, value, bounds.max)
+                yield Hit(rule, DROP, asked & (value > bounds.max), value, bounds.max)
 
 
 def _pii(scores: pa.Table, policy: Policy) -> Iterator[Hit]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from data_policies.measures import meant_for
 from data_policies.schema import Policy
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Check:
     kind: str  # a class of great_expectations.expectations
     expected: str  # for people
     arguments: dict[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] = ()  # languages of which it is asked, () for any
+    never: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -136,7 +139,9 @@ def _admitted(policy: Policy, scores: Sequence[str]) -> Iterator[Check]:
         for measure, bounds in measures.items():
             if (bounds.min, bounds.max) != (None, None):
                 column = f"quality.{name}.{measure}"
-                yield _between(f"admitted.{column}.bounds", frame, column, bounds.min, bounds.max)
+                check = _between(f"admitted.{column}.bounds", frame, column, bounds.min, bounds.max)
+                only, never = meant_for(name, measure, bounds.languages)
+                yield replace(check, only=only, never=never)
     for label, threshold in (policy.toxicity.thresholds if policy.toxicity else {}).items():
         column = f"toxicity.{label}"
         yield _between(f"admitted.{column}.threshold", frame, column, 0, threshold, strict=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator
 from pydantic.dataclasses import dataclass
 
+from data_policies.measures import canonical, check_names
 from data_policies.spdx import unknown_licences
 
 STRICT = ConfigDict(extra="forbid")
@@ -51,10 +52,12 @@ class Languages:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Bounds:
-    """A measure must lie within [min, max]; a bound that is not given does not bind."""
+    """A measure must lie within [min, max]; a bound that is not given does not bind. `languages`: the rule is asked of
+    these only; else of all that the measure is meant for (data_policies/measures.py)."""
 
     min: float | None = None
     max: float | None = None
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] | None = Field(default=None, min_length=1)
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -111,7 +114,11 @@ class Gates:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Policy:
-    """The rules that admit a record. Its digest stands in every ledger row that it decided."""
+    """The rules that admit a record. Its digest stands in every ledger row that it decided.
+
+    `quality`: bounds by set and measure. `canonical` in place of a set's bounds stands for its source's own, and is
+    written out here, so that the digest changes when they do.
+    """
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
     version: int = Field(ge=1)
@@ -125,6 +132,19 @@ class Policy:
     toxicity: Toxicity | None = None
     duplicates: Duplicates = Field(default_factory=Duplicates)
     gates: Gates = Field(default_factory=Gates)
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _written_out(cls, quality: Any) -> Any:
+        if not isinstance(quality, dict):
+            return quality
+        return {name: canonical(name) if bounds == "canonical" else bounds for name, bounds in quality.items()}
+
+    @field_validator("quality")
+    @classmethod
+    def _named(cls, quality: dict[str, dict[str, Bounds]]) -> dict[str, dict[str, Bounds]]:
+        check_names({name: tuple(bounds) for name, bounds in quality.items()})
+        return quality
 
     def sha256(self) -> str:
         """Hex SHA-256 of the policy as canonical JSON: comments and key order of the YAML do not count."""

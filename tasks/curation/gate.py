@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from data_policies.decide import REPLACED
 from data_policies.expectations import HEX_32, Check, checks, great_expectations, suites
+from data_policies.measures import is_asked
 from data_policies.schema import Policy
 from tasks.governance.bias import disparities, rates
 from tasks.governance.ledger import ADMITTED, count_verdicts
@@ -130,7 +131,11 @@ def _frames(rows: pa.Table, facts: Mapping[str, Any], asked: Sequence[Check]) ->
         for check in asked:
             for name in check.columns if check.frame == frame else ():
                 column = derived[name] if name in derived else rows[name]
-                columns.setdefault(name, column if frame == "ledger" else _missing_fails(column, check))
+                column = column if frame == "ledger" else _missing_fails(column, check)
+                if check.only or check.never:  # of other languages the rule asks nothing: null, which passes
+                    asked = pa.array(is_asked(rows["language"], check.only, check.never))
+                    column = pc.if_else(asked, column, pa.scalar(None, column.type))
+                columns.setdefault(name, column)
         table = pa.table(columns)
         frames[frame] = table if mask is None else table.filter(mask)
     frames["sources"], frames["corpus"] = _sources(rows, verdict), _corpus(rows, facts, verdict)

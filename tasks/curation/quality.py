@@ -1,21 +1,29 @@
 """Quality measures: named sets of numbers over a text, each set from one source. They measure; a policy's bounds
 decide.
 
-To add a set (Gopher, C4, FineWeb): a function from `Text` to its numbers, and a line in `SETS`. What several sets need
-(classes of characters, words, lines) belongs into `Text`, so that it is computed once a text.
+To add a set: its names and languages in data_policies/measures.py, a function from a `Batch` of texts to one array a
+name, and a line in `SETS`. What several sets need (words, lines) belongs into `Tokenised`, so that it is made once.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from data_policies.measures import MEASURES
+from tasks.curation import web_rules
+from tasks.curation.tokenised import Tokenised
+from tasks.curation.words import VERSION as WORDS_VERSION
 from tasks.errors import UserError
+
+PIECE_TEXTS, PIECE_CHARACTERS = 256, 1_000_000  # measured together
 
 #: Letters a word, on average, in scripts that put no blank between words: (first, last code point, letters, class).
 _UNSPACED = (
@@ -113,15 +121,33 @@ def basic(text: Text) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class MeasureSet:
-    """The names of a set's numbers, in the order in which `measure` returns them, and its version."""
+    """How a set is measured: one number a text for each of its names in `data_policies.measures`, in that order."""
 
-    names: tuple[str, ...]
-    measure: Callable[[Text], tuple[float, ...]]
+    measure: Callable[[Batch], Sequence[np.ndarray]]
     version: int = 1
 
 
+class Batch:
+    """Texts that are measured together; cut into words once, and only when a set asks for words."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    @cached_property
+    def words(self) -> Tokenised:
+        return Tokenised(self.texts)
+
+
+def _basic(batch: Batch) -> Sequence[np.ndarray]:
+    return list(np.array([basic(Text(text)) for text in batch.texts], float).T)
+
+
 SETS: dict[str, MeasureSet] = {
-    "basic": MeasureSet(("words", "letter_ratio", "mean_word_length", "duplicate_line_ratio", "symbol_ratio"), basic),
+    "basic": MeasureSet(_basic),
+    "c4": MeasureSet(lambda batch: web_rules.c4(batch.words)),
+    "fineweb": MeasureSet(lambda batch: web_rules.fineweb(batch.words)),
+    "gopher-quality": MeasureSet(lambda batch: web_rules.gopher_quality(batch.words)),
+    "gopher-repetition": MeasureSet(lambda batch: web_rules.gopher_repetition(batch.words)),
 }
 
 
@@ -140,21 +166,41 @@ class Quality:
             if name not in SETS:
                 raise UserError(f"unknown quality set '{name}'", where="quality", hint=f"allowed: {', '.join(SETS)}")
         self.sets = tuple(sorted(set(sets)))
-        columns = [f"quality.{name}.{measure}" for name in self.sets for measure in SETS[name].names]
+        columns = [f"quality.{name}.{measure}" for name in self.sets for measure in MEASURES[name]]
         self.schema = pa.schema([(column, pa.float64()) for column in columns])
 
     def config(self) -> dict[str, Any]:
-        """The sets with their versions, and the Unicode version that says what a letter is."""
-        return {"sets": {name: SETS[name].version for name in self.sets}, "unicode": unicodedata.unidata_version}
+        """The sets with their versions, the words', and the Unicode version that says what a letter is."""
+        words = {"words": WORDS_VERSION} if set(self.sets) - {"basic"} else {}
+        sets = {name: SETS[name].version for name in self.sets}
+        return {"sets": sets, "unicode": unicodedata.unidata_version} | words
 
     def score(self, batch: pa.Table) -> pa.Table:
         """The columns of `schema` for each row of ``text``."""
-        rows = [self._measure(text) for text in batch["text"].to_pylist()]
-        columns = [pa.array(column, pa.float64()) for column in zip(*rows, strict=True)]
-        return pa.table(columns, schema=self.schema) if rows else self.schema.empty_table()
+        texts = batch["text"].to_pylist()
+        given = [text for text in texts if text is not None]
+        parts = [self._measure(Batch(given[start:end])) for start, end in _pieces(given)]
+        measured = np.concatenate(parts, axis=1) if parts else np.zeros((len(self.schema), 0))
+        present = np.fromiter((text is not None for text in texts), bool, len(texts))
+        columns = []
+        for row in measured:
+            values = np.zeros(len(texts))
+            values[present] = row
+            columns.append(pa.array(values, pa.float64(), mask=~present))
+        return pa.Table.from_arrays(columns, schema=self.schema)
 
-    def _measure(self, text: str | None) -> tuple[float | None, ...]:
-        if text is None:
-            return (None,) * len(self.schema)
-        read = Text(text)
-        return tuple(number for name in self.sets for number in SETS[name].measure(read))
+    def _measure(self, batch: Batch) -> np.ndarray:
+        """(measures, texts), in the order of `schema`."""
+        return np.concatenate([np.stack(SETS[name].measure(batch)) for name in self.sets])
+
+
+def _pieces(texts: list[str]) -> Iterator[tuple[int, int]]:
+    """Runs of texts that are measured together: small enough for the cache; a long text stands alone."""
+    start, size = 0, 0
+    for at, text in enumerate(texts):
+        if at > start and (at - start >= PIECE_TEXTS or size + len(text) > PIECE_CHARACTERS):
+            yield start, at
+            start, size = at, 0
+        size += len(text)
+    if texts:
+        yield start, len(texts)

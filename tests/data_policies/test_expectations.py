@@ -12,6 +12,7 @@ from data_policies.expectations import HEX_32, RULE, checks, suites
 from data_policies.schema import Bounds, Duplicates, Gates, Languages, Licences, Policy, Toxicity
 
 LEAN = Policy(name="lean", version=1, owner="o", reason="r", licences=Licences(allow=("MIT",)))
+Q = "quality.gopher-quality"
 FULL = Policy(
     name="full",
     version=2,
@@ -20,11 +21,11 @@ FULL = Policy(
     licences=Licences(allow=("MIT", "CC0-1.0")),
     languages=Languages(allow=("en",), minimum_score=0.65),
     quality={
-        "gopher": {
+        "gopher-quality": {
             "words": Bounds(min=50),
-            "symbols": Bounds(max=0.1),
-            "length": Bounds(min=3, max=10),
-            "free": Bounds(),
+            "hash_word_ratio": Bounds(max=0.1),
+            "mean_word_length": Bounds(min=3, max=10),
+            "stop_words": Bounds(),
         }
     },
     toxicity=Toxicity(thresholds={"obscene": 0.7}),
@@ -48,9 +49,19 @@ def test_the_bounds_are_those_of_the_policy():
     }
     assert bounds == {
         "admitted.language_score.minimum": ("language_score", 0.65, None, False),
-        "admitted.quality.gopher.words.bounds": ("quality.gopher.words", 50, None, False),
-        "admitted.quality.gopher.symbols.bounds": ("quality.gopher.symbols", None, 0.1, False),
-        "admitted.quality.gopher.length.bounds": ("quality.gopher.length", 3, 10, False),
+        f"admitted.{Q}.words.bounds": (f"{Q}.words", 50, None, False),
+        "admitted.quality.gopher-quality.hash_word_ratio.bounds": (
+            "quality.gopher-quality.hash_word_ratio",
+            None,
+            0.1,
+            False,
+        ),
+        "admitted.quality.gopher-quality.mean_word_length.bounds": (
+            "quality.gopher-quality.mean_word_length",
+            3,
+            10,
+            False,
+        ),
         "admitted.toxicity.obscene.threshold": ("toxicity.obscene", 0, 0.7, True),  # dropped from the threshold on
         "duplicates.similarity.threshold": ("similarity", 0.9, 1, False),
         "corpus.admitted.minimum": ("admitted", 7, None, False),
@@ -102,7 +113,7 @@ GOOD = [
     "ingest.utf8",
     "licence.vendored",
     "language.unsure",
-    "quality.gopher.mean_word_length",
+    "quality.gopher-quality.mean_word_length",
     "pii.email",
     "toxicity.severe_toxicity",
     "duplicate.near",

