@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flows import preflight
 from flows.outcome import Outcome
 from flows.runtime import enter, prepare, show_progress
 from tasks.errors import Refused, UserError, VerificationFailed
@@ -141,9 +140,10 @@ def audit_diff(corpus: str, policy: str, home: Path | None) -> Outcome:
     place = prepare(home)
     folder = _find_corpus(place, corpus)
     from flows import screen
+    from flows.preflight import load_policy
     from tasks.governance.diff import diff
 
-    result = diff(place, folder, preflight.load_policy(policy))
+    result = diff(place, folder, load_policy(policy))
     screen.difference(result)
     return Outcome(result)
 
@@ -170,6 +170,7 @@ def audit_erase(records: list[str], reason: str, yes: bool, home: Path | None) -
 
 def _checked(name: str, home: Path | None, overrides: tuple[str, ...]) -> tuple[Any, Home]:
     """The recipe with its policy and sources checked: a mistake in them leaves nothing behind."""
+    from flows import preflight
     from flows.recipe import load_recipe
 
     recipe = load_recipe(name, overrides)

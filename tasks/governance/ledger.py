@@ -7,6 +7,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.governance.verdicts import ADMITTED, VERDICTS
+
+__all__ = [
+    "ADMITTED",
+    "LEDGER_SCHEMA",
+    "ROW_GROUP",
+    "SPAN",
+    "VERDICTS",
+    "count_verdicts",
+    "read_ledger",
+    "write_ledger",
+    "write_parquet",
+]
+
 SPAN = pa.struct(
     [
         ("type", pa.string()),
@@ -45,8 +59,6 @@ LEDGER_SCHEMA = pa.schema(
     ]
 )
 
-VERDICTS = ("keep", "redact", "drop", "quarantine")
-ADMITTED = ("keep", "redact")
 ROW_GROUP = 20_000  # rows: a look-up by record_id reads one group (6.5 ms at 1 million rows)
 
 

@@ -11,8 +11,9 @@ from interface_corpora import write_corpus, write_run
 
 from tasks.errors import UserError
 from tasks.governance.ledger import LEDGER_SCHEMA, VERDICTS, write_ledger
-from tasks.governance.lineage import lineage_mermaid, trace, verify
+from tasks.governance.lineage import lineage_mermaid, trace
 from tasks.governance.manifest import Manifest, leaf, merkle_root
+from tasks.governance.verification import verify
 from tasks.home import Home
 from tasks.stages import sha256_file
 
