@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.curation import collect
 from tasks.curation import ingest as module
 from tasks.curation.ingest import evidence_id, ingest, source_digests
 from tasks.curation.records import EVIDENCE_SCHEMA, RECORD_SCHEMA, Raw, record_id
@@ -123,6 +124,19 @@ def test_same_bytes_for_the_same_input_under_another_folder(tmp_path):
     footer = pq.ParquetFile(tmp_path / "out-one" / "records.parquet").metadata
     assert [footer.row_group(n).num_rows for n in range(footer.num_row_groups)] == [5000, 5000, 2000]
     assert pc.min_max(pq.read_table(tmp_path / "out-one" / "records.parquet")["bytes"])["min"].as_py() == 6
+
+
+def test_sorted_in_parts_it_is_the_same_file(tmp_path, monkeypatch):
+    rows = [{"id": str(n % 900), "text": f"text {n % 700} " * (n % 40), "label": str(n % 3)} for n in range(3_000)]
+    path = write(tmp_path / "x.jsonl", [*rows, {"text": "same"}, {"text": "same"}, {"text": "\ud800"}])
+    run(tmp_path / "whole", source(path))
+    monkeypatch.setattr(collect, "ROWS", 170)
+    monkeypatch.setattr(collect, "_FLUSH_BYTES", 20_000)
+    monkeypatch.setattr(collect, "SORTED_BYTES", 100_000)
+    run(tmp_path / "parts", source(path))
+    whole, parts = (pq.read_table(tmp_path / name / "records.parquet") for name in ("whole", "parts"))
+    assert parts.equals(whole)
+    assert len(set(whole["record_id"].to_pylist())) == 3_003
 
 
 def test_an_empty_or_missing_source_writes_nothing(tmp_path):
