@@ -183,7 +183,7 @@ def whole_step(records: Path, out: Path, threshold: float = 0.7) -> int:
 
 
 def speed(peer: str, count: int, rounds: int = 2) -> dict[str, Any]:
-    """The whole step on `count` real texts, ours and datatrove's in turn; CPU seconds, least of the rounds."""
+    """The whole step on `count` real texts of all distributions, ours and datatrove's in turn; CPU seconds, least of the rounds."""
     from tasks.curation.ingest import ingest
     from tasks.curation.sources import Files
 
@@ -191,7 +191,8 @@ def speed(peer: str, count: int, rounds: int = 2) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "in").mkdir()
-        texts = real_texts(count)
+        every = real_texts()
+        texts = every[:: max(1, len(every) // count)][:count]
         write_texts(folder / "in" / "texts.jsonl", iter(texts))
         (folder / "warm").mkdir()
         (folder / "warm" / "in").mkdir()
@@ -272,7 +273,7 @@ def step(folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="an interpreter that has datatrove")
-    parser.add_argument("--documents", type=int, default=6_000, help="for the comparison of speeds")
+    parser.add_argument("--documents", type=int, default=12_000, help="for the comparison of speeds")
     parser.add_argument("--memory-documents", type=int, default=1_000_000)
     parser.add_argument("--parts", default="recall,boilerplate,speed,memory")
     parser.add_argument("--make", nargs=2, metavar=("COUNT", "FOLDER"), help=argparse.SUPPRESS)

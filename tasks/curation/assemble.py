@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,12 +19,14 @@ from data_policies.schema import Policy
 from data_policies.spdx import admitted
 from tasks.curation import gate, shards
 from tasks.curation.duplicates import elect, read_pairs
-from tasks.curation.pii import redact
 from tasks.curation.steps import beside, cheap_scores, election_quality, licence_ranks, records
-from tasks.governance.ledger import ADMITTED, LEDGER_SCHEMA
+from tasks.curation.written import written_facts
+from tasks.governance.ledger import ADMITTED, SPAN
 from tasks.stages import Stage, sha256_json
 
 VERSION = 2  # 2: the ledger's column bytes
+#: Of a record, what goes into the ledger or a shard besides its text.
+COLUMNS = ["record_id", "source", "uri", "group", "label", "content_sha256", "bytes"]
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,16 @@ class Curated:
 
 
 def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None) -> pa.Table:
-    """The ledger's rows, still with the text as written (``text``; null where refused) and the shard's own columns.
+    """The ledger's rows, with the shard's own columns, and of the text as written its length and bytes, not itself.
 
     `verdicts`: others than those of the decide stage, for a policy that is only tried.
     """
-    base = records(curated.ingested)
+    base = records(curated.ingested, COLUMNS)
     scored = cheap_scores(
         curated.ingested, [stage for stage in curated.scored if stage.name in ("licences", "languages", "pii")]
     )
     table = beside(
-        base.drop_columns(["ingest_rule", "ingest_detail"]),
+        base,
         scored.drop_columns(["ingest_rule", "ingest_detail"]),
         "scores",
     )
@@ -90,15 +93,15 @@ def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None)
     table = beside(table, verdicts, "verdicts")
     table = _without_erased(table, curated.suppressed)
     table = _set(table, "spans", _with_actions(table["spans"], policy))
-    admitted_rows = pc.is_in(table["verdict"], pa.array(ADMITTED))
-    table = _set(table, "text", _written(table, admitted_rows, policy))
-    table = table.append_column("sample_sha256", _text_digests(table["text"]))
+    facts = written_facts(curated.ingested, table, policy)
+    for name in facts.column_names:
+        table = table.append_column(name, facts[name])
     table = _without_duplicates(table, curated, policy, trial)
     kept = pc.is_in(table["verdict"], pa.array(ADMITTED))
-    for column in ("text", "sample_sha256"):
+    for column in facts.column_names:
         table = _set(table, column, pc.if_else(kept, table[column], pa.scalar(None, table[column].type)))
-    split = pa.array([split_of(value, curated.validation) for value in _groups(table, curated.group_by)])
-    table = table.append_column("split", split)
+    split = [split_of(value, curated.validation) for value in _groups(table, curated.group_by)]
+    table = table.append_column("split", pa.array(split, pa.string()))
     return table.append_column("policy_sha256", pa.array([policy.sha256()] * len(table), pa.string()))
 
 
@@ -110,9 +113,9 @@ def split_of(group: str, validation: float) -> str:
 
 def gate_frame(rows: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
     """The gate's view: derived columns only, never text."""
-    frame = rows.drop_columns(["text"])
-    allowed = {value: admitted(value or "", policy.licences.allow) for value in pc.unique(rows["licence"]).to_pylist()}
-    frame = frame.append_column("licence_allowed", pa.array([allowed[value] for value in rows["licence"].to_pylist()]))
+    names = pc.unique(rows["licence"]).to_pylist()
+    allowed = [name for name in names if admitted(name or "", policy.licences.allow)]
+    frame = rows.append_column("licence_allowed", pc.is_in(rows["licence"], pa.array(allowed, pa.string())))
     for stage in curated.scored:
         table = pq.read_table(Path(stage.path) / "scores.parquet")
         for column in table.column_names:
@@ -142,36 +145,35 @@ def source_mix(rows: pa.Table) -> dict[str, int]:
 
 
 def _with_actions(spans: pa.ChunkedArray, policy: Policy) -> pa.Array:
+    found = spans.combine_chunks()
+    flat = pc.list_flatten(found)
+    kinds = flat.field("type").dictionary_encode()
     actions = span_actions(policy)
-    flat = spans.combine_chunks()
-    filled = [
-        [{**span, "action": actions[span["type"]]} for span in row] if row else row
-        for row in flat.to_pylist()
-    ]  # fmt: skip
-    return pa.array(filled, LEDGER_SCHEMA.field("spans").type)
+    names = pa.array([actions[kind] for kind in kinds.dictionary.to_pylist()], pa.string())
+    parts = [names.take(kinds.indices) if field.name == "action" else flat.field(field.name) for field in SPAN]
+    filled = pa.StructArray.from_arrays(parts, fields=list(SPAN))
+    ends = np.cumsum(np.append(0, np.asarray(pc.list_value_length(found).fill_null(0)))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), filled, type=pa.list_(SPAN), mask=found.is_null())
 
 
-def _written(table: pa.Table, admitted_rows: pa.ChunkedArray, policy: Policy) -> pa.Array:
-    """The text as it goes into a shard: redacted where the policy says so; null where it goes nowhere."""
-    actions = span_actions(policy)
-    texts, spans, keep = table["text"].to_pylist(), table["spans"].to_pylist(), admitted_rows.to_pylist()
-    written = [
-        (redact(text, row, actions) if row else text) if ok else None
-        for text, row, ok in zip(texts, spans, keep, strict=True)
-    ]
-    return pa.array(written, pa.large_string())
-
-
-def _text_digests(texts: pa.ChunkedArray) -> pa.Array:
-    return pa.array(
-        [None if text is None else hashlib.sha256(text.encode()).hexdigest() for text in texts.to_pylist()], pa.string()
-    )
+def _with_rule(rules: pa.ChunkedArray, row: np.ndarray, names: pa.Array) -> pa.Array:
+    """The lists of rules with `names` put behind those of the rows `row` (ascending)."""
+    found = rules.combine_chunks()
+    flat = pc.list_flatten(found)
+    ends = np.cumsum(np.append(0, np.asarray(pc.list_value_length(found).fill_null(0))))
+    order = np.insert(np.arange(len(flat)), ends[row + 1], len(flat) + np.arange(len(row)))
+    longer = np.zeros(len(ends), np.int64)
+    longer[row + 1] = 1
+    values = pa.concat_arrays([flat, names]).take(pa.array(order))
+    return pa.ListArray.from_arrays(pa.array((ends + np.cumsum(longer)).astype(np.int32)), values)
 
 
 def _without_erased(table: pa.Table, suppressed: tuple[str, ...]) -> pa.Table:
     """Drop what was erased, before duplicates are elected: a near-copy of it then stands on its own merits."""
     listed = pa.array(suppressed, pa.string())
     gone = pc.or_(pc.is_in(table["record_id"], listed), pc.is_in(table["content_sha256"], listed))
+    if not pc.any(gone).as_py():
+        return table
     rules = [
         ["override.erased", *row] if out else row
         for row, out in zip(table["rules"].to_pylist(), gone.to_pylist(), strict=True)
@@ -191,7 +193,7 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial
             "record_id": admissible["record_id"],
             "licence_rank": licence_ranks(admissible["licence"], policy),
             "quality": _quality(curated, admissible, table),
-            "length": pc.cast(pc.utf8_length(admissible["text"]), pa.int64()),
+            "length": admissible["written_length"],
             "written_sha256": admissible["sample_sha256"],
         }
     )
@@ -204,12 +206,10 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial
     gone = pc.is_valid(position)
     rule = dropped["rule"].take(position)
     similarity = dropped["similarity"].take(position)
-    rules = [
-        [*row, name] if name else row for row, name in zip(table["rules"].to_pylist(), rule.to_pylist(), strict=True)
-    ]
+    rules = _with_rule(table["rules"], np.flatnonzero(np.asarray(gone)), rule.drop_null().combine_chunks())
     table = _set(table, "verdict", pc.if_else(gone, "drop", table["verdict"]))
     table = _set(table, "rule", pc.if_else(gone, rule, table["rule"]))
-    table = _set(table, "rules", pa.array(rules, pa.list_(pa.string())))
+    table = _set(table, "rules", rules)
     table = _set(table, "value", pc.if_else(gone, similarity, table["value"]))
     table = _set(table, "threshold", pc.if_else(gone, policy.duplicates.threshold, table["threshold"]))
     table = table.append_column("survivor_id", dropped["survivor_id"].take(position))
@@ -222,9 +222,10 @@ def _quality(curated: Curated, admissible: pa.Table, table: pa.Table) -> pa.Chun
     return election_quality(stage).take(rows.combine_chunks())
 
 
-def _groups(table: pa.Table, group_by: str) -> list[str]:
-    values, ids = table[group_by].to_pylist(), table["record_id"].to_pylist()
-    return [value or record_id for value, record_id in zip(values, ids, strict=True)]
+def _groups(table: pa.Table, group_by: str) -> Iterator[str]:
+    for batch in table.select([group_by, "record_id"]).to_batches(max_chunksize=50_000):
+        for value, record_id in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield value or record_id
 
 
 def _set(table: pa.Table, name: str, values: Any) -> pa.Table:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import daft
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,9 +78,12 @@ def shard_count(total_bytes: int, target_bytes: int = TARGET_BYTES) -> int:
 
 def estimate_bytes(text: pa.ChunkedArray) -> int:
     """About how many bytes samples with these texts take in a tar: the padded text, two headers, one block of JSON."""
-    lengths = pc.binary_length(text).fill_null(0)
-    padded = pc.multiply(pc.divide(pc.add(lengths, BLOCK - 1), BLOCK), BLOCK)
-    return (pc.sum(padded).as_py() or 0) + 3 * BLOCK * len(text)
+    return int(tar_bytes(pc.binary_length(text)).sum())
+
+
+def tar_bytes(lengths: pa.ChunkedArray) -> np.ndarray:
+    """`estimate_bytes` of each sample by the bytes of its text; null: none."""
+    return (np.asarray(lengths.fill_null(0), np.int64) + BLOCK - 1) // BLOCK * BLOCK + 3 * BLOCK
 
 
 def write_shards(

@@ -168,5 +168,6 @@ def admissible_ids(decided: Stage) -> pa.Array:
 
 def licence_ranks(licence: pa.ChunkedArray, policy: Policy) -> pa.Array:
     """Each record's place in the policy's order of licences (int64)."""
-    order = {name: rank(name or "", policy.licences.allow) for name in pc.unique(licence).to_pylist()}
-    return pa.array([order[name] for name in licence.to_pylist()], pa.int64())
+    names = licence.combine_chunks().fill_null("").dictionary_encode()
+    ranks = [rank(name, policy.licences.allow) for name in names.dictionary.to_pylist()]
+    return pa.array(ranks, pa.int64()).take(names.indices)

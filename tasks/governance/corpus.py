@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from data_policies.schema import Policy
 from tasks.curation import gate as gates
 from tasks.curation.assemble import Curated, assemble, gate_frame, source_mix
 from tasks.curation.records import Engine
-from tasks.curation.shards import estimate_bytes, shard_count, write_shards
+from tasks.curation.shards import shard_count, tar_bytes
 from tasks.curation.toxicity_cascade import REPORT as CASCADE
+from tasks.curation.written import write_in_rounds, written_texts
 from tasks.errors import Refused, UserError
 from tasks.governance import manifest as manifests
 from tasks.governance.ledger import ADMITTED, count_verdicts, write_ledger
@@ -74,31 +76,27 @@ def _write(temporary, curated, policy, engine, rows, parent, number, counts, sou
     kept = rows.filter(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
     shard_counts = dict(parent.shard_counts) if parent else _shard_counts(kept)
     with progress("shards", len(kept)) as advance:
-        samples = kept.append_column("id", kept["record_id"])
-        written = write_shards(samples, temporary, shard_counts, engine, advance)
+        texts = written_texts(curated.ingested, rows, policy)
+        written = write_in_rounds(kept, texts, temporary, shard_counts, engine, advance)
     position = pc.index_in(rows["record_id"], written.places["record_id"]).combine_chunks()
     for column in ("shard", "offset", "length"):
         rows = rows.append_column(column, written.places[column].take(position))
     path = write_ledger(rows, temporary / "ledger")
     gates.write(result, temporary)
     evidence = _write_evidence(temporary, curated, policy)
-    kept = kept.sort_by("record_id")
-    leaves = zip(
-        kept["record_id"].to_pylist(), kept["sample_sha256"].to_pylist(), kept["licence"].to_pylist(), strict=True
-    )
-    splits = kept["split"].to_pylist()
+    splits = {item["values"]: item["counts"] for item in kept["split"].value_counts().to_pylist()}
     manifest = Manifest(
         name=curated.name,
         version=number,
         parent=parent.version if parent else None,
-        root=manifests.merkle_root(manifests.leaf(*item) for item in leaves),
+        root=manifests.merkle_root(_leaves(kept)),
         inputs_sha256=inputs,
         policy=PolicyRef(name=policy.name, sha256=policy.sha256()),
         recipe_sha256=curated.curation_sha256,
         steps=curated.steps(),
         counts=counts,
         sources=[SourceRef(**{key: item[key] for key in ("name", "digest", "records", "bytes")}) for item in sources],
-        splits={name: splits.count(name) for name in ("train", "validation")},
+        splits={name: splits.get(name, 0) for name in ("train", "validation")},
         shard_counts=shard_counts,
         shards=written.refs,
         ledger={path.name: sha256_file(path)},
@@ -112,6 +110,12 @@ def _write(temporary, curated, policy, engine, rows, parent, number, counts, sou
     }
     (temporary / "created.json").write_text(json.dumps(created, indent=1) + "\n")
     return manifest
+
+
+def _leaves(kept: pa.Table) -> Iterator[bytes]:
+    for batch in kept.select(["record_id", "sample_sha256", "licence"]).to_batches(max_chunksize=50_000):
+        for item in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield manifests.leaf(*item)
 
 
 def _write_evidence(folder: Path, curated: Curated, policy: Policy) -> dict[str, str]:
@@ -181,7 +185,7 @@ def _shard_counts(kept: pa.Table) -> dict[str, int]:
     sizes = {}
     for split in ("train", "validation"):
         part = kept.filter(pc.equal(kept["split"], split))
-        sizes[split] = shard_count(estimate_bytes(part["text"]))
+        sizes[split] = shard_count(int(tar_bytes(part["written_bytes"]).sum()))
     return sizes
 
 
