@@ -183,7 +183,7 @@ def whole_step(records: Path, out: Path, threshold: float = 0.7) -> int:
 
 
 def speed(peer: str, count: int, rounds: int = 2) -> dict[str, Any]:
-    """The whole step on `count` real texts of all distributions, ours and datatrove's in turn; CPU seconds, least of the rounds."""
+    """The whole step on `count` real texts, ours and datatrove's in turn; CPU seconds, the least of the rounds."""
     from tasks.curation.ingest import ingest
     from tasks.curation.sources import Files
 

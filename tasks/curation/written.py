@@ -42,7 +42,7 @@ def written_texts(ingested: Stage, rows: pa.Table, policy: Policy) -> Iterator[p
 
 
 def written_facts(ingested: Stage, rows: pa.Table, policy: Policy) -> pa.Table:
-    """sample_sha256, written_length (code points) and written_bytes, for each of `rows`; null where nothing is written."""
+    """sample_sha256, written_length (code points), written_bytes of each of `rows`; null where nothing is written."""
     digests: list[str] = []
     lengths, sizes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for block in written_texts(ingested, rows, policy):
