@@ -13,7 +13,7 @@ from tasks.learning.evaluate_config import Evaluate, LinearProbe, MaskedTokens, 
 from tasks.learning.intervals import Metric
 from tasks.learning.progress import Progress
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)

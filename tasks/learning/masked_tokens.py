@@ -70,7 +70,8 @@ def masked_tokens(
     """Measure ``RUN/encoder`` on masked tokens of `corpus`'s validation split.
 
     Metrics, in nats a token: ``eval/cross_entropy`` (the model), ``eval/{unigram,bigram,kneser_ney}_cross_entropy`` at
-    the same positions, ``eval/cross_entropy_minus_{unigram,bigram}`` (paired; below 0 the model is better). The n-gram
+    the same positions, ``eval/cross_entropy_minus_{unigram,bigram}`` (paired; below 0 the model is better),
+    ``eval/bigram_minus_cross_entropy`` (the same, above 0: what a promotion may ask for). The n-gram
     models are fitted on the documents of exposure.parquet, each in full, though the last ones may be partly in a row
     that no step has used yet: that favours them.
     """
@@ -102,6 +103,7 @@ def masked_tokens(
         "kneser_ney_cross_entropy": baselines.kneser_ney(bigram).nats(left, token),
         "cross_entropy_minus_unigram": model_N - unigram_N,
         "cross_entropy_minus_bigram": model_N - bigram_N,
+        "bigram_minus_cross_entropy": bigram_N - model_N,
     }
     document_groups = groups_of(drawn)
     groups = [document_groups[chunk.document] for chunk in chunks for _ in range(int(chunk.selected.sum()))]
