@@ -78,9 +78,12 @@ def write_ledger(rows: pa.Table, folder: Path) -> Path:
     return path
 
 
-def read_ledger(folder: Path) -> pa.Table:
-    """The whole ledger of a corpus version (or of a refused one)."""
-    return pq.read_table(folder, schema=LEDGER_SCHEMA)
+def read_ledger(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """The ledger of a corpus version (or of a refused one), whole or some `columns` of it.
+
+    A column that was added after the ledger was written is null.
+    """
+    return pq.read_table(folder, columns=columns, schema=LEDGER_SCHEMA)
 
 
 def count_verdicts(rows: pa.Table) -> dict[str, int]:

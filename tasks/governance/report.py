@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tasks.curation.toxicity_cascade import REPORT as CASCADE
 from tasks.governance.bias import MINIMUM_RECORDS, disparities, rates
-from tasks.governance.ledger import ADMITTED, VERDICTS
+from tasks.governance.ledger import ADMITTED, VERDICTS, read_ledger
 from tasks.governance.manifest import corpus_of, read_manifest
 from tasks.governance.models import models_of
 from tasks.home import Home
@@ -45,7 +45,7 @@ def facts(
     `models(run_id)` gives the registered models of a run: ``{model, version, aliases}``.
     """
     manifest = read_manifest(folder)
-    ledger = pq.read_table(folder / "ledger", columns=COLUMNS)
+    ledger = read_ledger(folder / "ledger", COLUMNS)
     kept = ledger.filter(pc.is_in(ledger["verdict"], pa.array(ADMITTED)))
     measured = rates(ledger)
     hit = pc.list_flatten(ledger["rules"].combine_chunks())

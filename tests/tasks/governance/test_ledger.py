@@ -62,3 +62,12 @@ def test_a_missing_column_is_refused(tmp_path):
 def test_every_verdict_is_counted_also_when_there_is_none(verdicts):
     table = rows([str(number) for number in range(len(verdicts))], verdicts)
     assert count_verdicts(table) == {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+
+
+def test_a_column_added_later_is_null_in_an_older_ledger(tmp_path):
+    row = dict.fromkeys(LEDGER_SCHEMA.names) | {"record_id": "a", "verdict": "keep", "rules": [], "spans": []}
+    write_ledger(pa.Table.from_pylist([row], schema=LEDGER_SCHEMA), tmp_path)
+    old = pq.read_table(tmp_path / "part-00000.parquet").drop_columns(["bytes"])
+    pq.write_table(old, tmp_path / "part-00000.parquet")
+    assert read_ledger(tmp_path, ["record_id", "bytes"]).to_pylist() == [{"record_id": "a", "bytes": None}]
+    assert read_ledger(tmp_path).schema.equals(LEDGER_SCHEMA)
