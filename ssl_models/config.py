@@ -10,8 +10,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
+
+from ssl_models.image_config import METHODS as IMAGE_METHODS
+from ssl_models.image_config import ImageEncoder, ImageMethod
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -106,16 +109,33 @@ class CausalLanguageModelling:
 
 
 #: One class a method, told apart by `method`.
-Objective = Annotated[MaskedLanguageModelling | CausalLanguageModelling, Field(discriminator="method")]
+Objective = Annotated[MaskedLanguageModelling | CausalLanguageModelling | ImageMethod, Field(discriminator="method")]
+
+
+def _modality(value: Any) -> str:
+    name = value.get("architecture") if isinstance(value, dict) else getattr(value, "architecture", None)
+    return "image" if name in ("timm", "vit") else "text"
+
+
+#: An encoder says by its architecture which of the two it is; without one it is a text encoder.
+Encoder = Annotated[
+    Annotated[TextEncoder, Tag("text")] | Annotated[ImageEncoder, Tag("image")], Discriminator(_modality)
+]
 
 #: What each method trains.
-ARCHITECTURES = {"mlm": ("modernbert", "bert", "roberta"), "clm": ("gpt2", "llama", "qwen3")}
+ARCHITECTURES = {
+    "mlm": ("modernbert", "bert", "roberta"),
+    "clm": ("gpt2", "llama", "qwen3"),
+    "mae": ("vit",),
+} | dict.fromkeys([method for method in IMAGE_METHODS if method != "mae"], ("timm", "vit"))
 
 
-def require_architecture(objective: Objective, encoder: TextEncoder) -> None:
+def require_architecture(objective: Objective, encoder: Encoder) -> None:
     """ValueError when the method cannot train that architecture (a checkpoint's is looked at when it is opened)."""
     fitting = ARCHITECTURES[objective.method]
-    if not encoder.continue_from and encoder.architecture not in fitting:
+    if getattr(encoder, "continue_from", None) and objective.method in ("mlm", "clm"):
+        return
+    if encoder.architecture not in fitting:
         raise ValueError(
             f"objective {objective.method} cannot train a {encoder.architecture}; encoder.architecture may be "
             f"{', '.join(fitting)}"
@@ -124,14 +144,13 @@ def require_architecture(objective: Objective, encoder: TextEncoder) -> None:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Train:
-    """The loop. `batch` counts rows of `sequence_length` tokens; length and schedules count steps, never epochs.
-
-    The learning rate rises linearly over `warmup_steps` (at most all of them), stays, and over the last `decay_share`
-    of the steps falls to zero (`decay`: linear, cosine, or 1 - sqrt). `learning_rate` None: 4e-3 for Muon, 1e-3 for
-    AdamW, which is for training from scratch: continuing wants less. `optimizer` muon: Muon for the matrices of the
-    layers, AdamW for the rest (`embedding_learning_rate`; None: the same rate). `precision` auto: bfloat16 where the
-    device multiplies it natively. `threads` None: as many as this process may use, at most 16; a resumed run keeps what
-    it started with.
+    """The loop. `batch` counts rows of `sequence_length` tokens, or images; length and schedules count steps, never
+    epochs. The learning rate rises linearly over `warmup_steps` (at most all of them), stays, and over the last
+    `decay_share` of the steps falls to zero (`decay`: linear, cosine, or 1 - sqrt). `learning_rate` None: 4e-3 for
+    Muon, 1e-3 for AdamW, which is for training from scratch: continuing wants less. `optimizer` muon: Muon for the
+    matrices of the layers, AdamW for the rest (`embedding_learning_rate`; None: the same rate). `precision` auto:
+    bfloat16 where the device multiplies it natively. `threads` None: as many as this process may use, at most 16; a
+    resumed run keeps what it started with.
     """
 
     steps: int = Field(default=1000, ge=1)
@@ -182,14 +201,14 @@ class TrainSpec:
     tokenizer_folder: str
     tokenizer_sha256: str
     corpus: CorpusRef
-    encoder: TextEncoder
+    encoder: Encoder
     objective: Objective
     train: Train
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSpec:
         require_architecture(self.objective, self.encoder)
-        if self.train.sequence_length > self.encoder.maximum_tokens:
+        if isinstance(self.encoder, TextEncoder) and self.train.sequence_length > self.encoder.maximum_tokens:
             raise ValueError(
                 f"train.sequence_length {self.train.sequence_length} is more than encoder.maximum_tokens "
                 f"{self.encoder.maximum_tokens}"

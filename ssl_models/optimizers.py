@@ -19,7 +19,10 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
     layers: list[nn.Parameter] = []
     tables: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
+    filters: list[nn.Parameter] = []  # of convolutions
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # a teacher follows, it does not learn
+            continue
         if (
             "embed" in name
             or name.startswith("decoder")
@@ -28,11 +31,12 @@ def build_optimizers(model: nn.Module, config: Train) -> list[torch.optim.Optimi
         ):
             (tables if parameter.ndim == 2 else rest).append(parameter)
         else:
-            (layers if parameter.ndim == 2 else rest).append(parameter)
+            (layers if parameter.ndim == 2 else filters if parameter.ndim > 2 else rest).append(parameter)
     table_rate = config.embedding_learning_rate or config.peak_learning_rate
     groups: list[dict[str, Any]] = [
         {"params": tables, "weight_decay": 0.0, "peak": table_rate},
         {"params": rest, "weight_decay": 0.0, "peak": table_rate},
+        {"params": filters, "weight_decay": config.weight_decay, "peak": table_rate},
     ]
     if config.optimizer == "adamw":
         groups.insert(0, {"params": layers, "weight_decay": config.weight_decay, "peak": config.peak_learning_rate})

@@ -46,6 +46,11 @@ class Batch:
     def tokens(self) -> int:
         return int((self.segment_BT >= 0).sum())
 
+    @property
+    def cells(self) -> int:
+        """Tokens that the rows have room for."""
+        return self.ids_BT.size
+
 
 class Packer:
     """Endless batches of `rows` x `length` from a reader. `state()` between batches restores it exactly."""

@@ -112,19 +112,25 @@ class Reader:
             self._epoch, self._order = epoch, self.index.order(self.seed, epoch)
         return int(self._order[offset]), epoch
 
-    def read(self, position: int) -> Document:
-        """The document at `position`, wherever the stream stands."""
-        sample, epoch = self.sample_at(position)
+    def payload(self, position: int) -> bytes:
+        """The bytes of the sample at `position`."""
+        sample, _ = self.sample_at(position)
         shard, length = int(self.index.shard[sample]), int(self.index.length[sample])
         if shard not in self._files:
             self._files[shard] = os.open(self.index.paths[shard], os.O_RDONLY)
         payload = os.pread(self._files[shard], length, int(self.index.start[sample]))
         if len(payload) != length:
             raise ValueError(f"{self.index.paths[shard]}: the shard is shorter than its index says; verify the corpus")
+        return payload
+
+    def read(self, position: int) -> Document:
+        """The document at `position`, wherever the stream stands."""
+        sample, epoch = self.sample_at(position)
         try:
-            text = payload.decode()
+            text = self.payload(position).decode()
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.index.paths[shard]}: sample {self.index.keys[sample]} is no UTF-8") from error
+            path = self.index.paths[int(self.index.shard[sample])]
+            raise ValueError(f"{path}: sample {self.index.keys[sample]} is no UTF-8") from error
         return Document(position, epoch, self.index.keys[sample], int(self.index.words[sample]), text)
 
     def __iter__(self) -> Iterator[Document]:

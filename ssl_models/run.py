@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from ssl_models.checkpoint import publish, write_whole
-from ssl_models.config import TrainSpec
+from ssl_models.config import TextEncoder, TrainSpec
 from ssl_models.device import Device
 from ssl_models.encoders import build_encoder, maximum_tokens
 from ssl_models.objectives import build_objective
@@ -38,6 +38,12 @@ class Run:
     def __init__(self, spec: TrainSpec) -> None:
         self.spec, self.folder = spec, Path(spec.folder)
         self.checkpoints, self.metrics = self.folder / "checkpoints", self.folder / "metrics.jsonl"
+        self._open()
+        self._state = self.packer.state()
+        self._parent = int(os.environ.get(PARENT, 0))
+
+    def _open(self) -> None:
+        spec = self.spec
         self.index = Index(Path(spec.corpus.folder), "train")
         self.tokenizer = Tokenizer.from_file(str(Path(spec.tokenizer_folder) / "tokenizer.json"))
         self.special, self.vocabulary = special_ids(Path(spec.tokenizer_folder), self.tokenizer, spec.objective.method)
@@ -51,25 +57,26 @@ class Run:
             sep=self.special["sep"],
             pad=self.special["pad"],
         )
-        self._state = self.packer.state()
-        self._parent = int(os.environ.get(PARENT, 0))
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Once an optimizer step; a text method has nothing that follows the weights."""
 
     def tokenize(self, texts: list[str]) -> list[np.ndarray]:
         encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(one.ids, np.int32) for one in encoded]
 
     def build_model(self) -> nn.Module:
+        encoder = self.spec.encoder
+        assert isinstance(encoder, TextEncoder)
         model = build_encoder(
-            self.spec.encoder,
+            encoder,
             vocabulary=self.tokenizer.get_vocab_size(),
             special=self.special,
             seed=self.spec.train.seed,
             method=self.spec.objective.method,
         )
         if (length := self.spec.train.sequence_length) > (limit := maximum_tokens(model)):
-            raise ValueError(
-                f"{self.spec.encoder.continue_from}: it takes {limit} tokens, train.sequence_length is {length}"
-            )
+            raise ValueError(f"{encoder.continue_from}: it takes {limit} tokens, train.sequence_length is {length}")
         return model
 
     @contextlib.contextmanager
@@ -154,13 +161,17 @@ class Run:
 
     def export(self, model: nn.Module) -> None:
         """encoder/: weights, config and tokenizer as `transformers` opens them."""
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
         temporary = self.folder / ".encoder.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        model.to("cpu").save_pretrained(temporary)  # type: ignore[operator]
+        self.save_encoder(model.to("cpu"), temporary)
+        publish(temporary, self.folder / "encoder")
+
+    def save_encoder(self, model: nn.Module, temporary: Path) -> None:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        model.save_pretrained(temporary)  # type: ignore[operator]
         for path in sorted(Path(self.spec.tokenizer_folder).iterdir()):
             if (
                 path.is_file()
@@ -168,7 +179,6 @@ class Run:
                 and path.suffix in (".json", ".txt", ".jinja")
             ):
                 shutil.copyfile(path, temporary / path.name)
-        publish(temporary, self.folder / "encoder")
 
     def write_record(
         self, device: Device, status: str, tokens: int = 0, seconds: float = 0.0, reads: list[int] | None = None

@@ -20,6 +20,7 @@ from ssl_models.checkpoint import load_checkpoint, newest_checkpoint, save_check
 from ssl_models.config import TrainSpec
 from ssl_models.device import Device, choose_device, locked
 from ssl_models.health import NonFinite, gradient_norm, require_finite
+from ssl_models.image_run import open_run
 from ssl_models.keys import stream
 from ssl_models.optimizers import build_optimizers, schedule, set_learning_rate
 from ssl_models.packing import Batch
@@ -105,6 +106,7 @@ class Trainer:
         set_learning_rate(self.optimizers, schedule(step, config))
         for optimizer in self.optimizers:
             optimizer.step()
+        self.run.after_step(self.model, step)
         self.step = step
         return value, norm
 
@@ -117,7 +119,7 @@ class Trainer:
             "loss": loss,
             "steps": 1,
             "tokens": tokens,
-            "cells": batch.ids_BT.size,
+            "cells": batch.cells,
             "seconds": seconds,
             "starved": waited,
         }
@@ -157,7 +159,7 @@ def run_spec(spec: TrainSpec) -> int:
             if known["status"] == "finished":
                 return FINISHED
         device = choose_device(spec.train, folder)
-        run = Run(spec)
+        run = open_run(spec)
         run.write_record(device, "running")
         trainer = Trainer(spec, run, device)
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-from ssl_models.config import MaskedLanguageModelling, Objective
+from ssl_models.config import MaskedLanguageModelling
 from ssl_models.views.masking import Vocabulary
 
+_IMAGES = {
+    "simclr": "SimCLRMethod",
+    "byol": "BYOLMethod",
+    "vicreg": "VICRegMethod",
+    "dino": "DINOMethod",
+    "lejepa": "LeJEPAMethod",
+    "mae": "MAEMethod",
+}
 
-def build_objective(config: Objective, vocabulary: Vocabulary, seed: int) -> Any:
+
+def build_objective(config: Any, vocabulary: Vocabulary, seed: int) -> Any:
     """What the loop calls: ``view(batch)`` on the CPU, and ``loss(model, view)``."""
     if isinstance(config, MaskedLanguageModelling):
         from ssl_models.objectives.mlm import MaskedLanguageObjective
@@ -17,3 +27,9 @@ def build_objective(config: Objective, vocabulary: Vocabulary, seed: int) -> Any
     from ssl_models.objectives.clm import CausalLanguageObjective
 
     return CausalLanguageObjective(config)
+
+
+def build_image_method(config: Any, encoder: Any, seed: int, steps: int) -> Any:
+    """A method on images: also ``build()``, ``after_step(model, step)`` and ``trained_encoder(model)``."""
+    module = import_module(f"ssl_models.objectives.{config.method}")
+    return getattr(module, _IMAGES[config.method])(config, encoder, seed, steps)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssl_models.config import TrainSpec
+from ssl_models.config import TextEncoder, TrainSpec
 from tasks.errors import UserError
 from tasks.learning.progress import Progress
 
@@ -68,6 +68,7 @@ def random_encoder(run_folder: Path, seed: int) -> torch.nn.Module:
 
     folder = run_folder / "encoder"
     wanted = read_spec(run_folder).encoder
+    assert isinstance(wanted, TextEncoder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         if wanted.continue_from:

@@ -1,0 +1,52 @@
+"""An image run's parts: shards of images, views, a method; the folder and the loop are those of every run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ssl_models.config import TrainSpec
+from ssl_models.image_config import ImageEncoder
+from ssl_models.image_encoders import save_image_encoder
+from ssl_models.images import ImageStream
+from ssl_models.objectives import build_image_method
+from ssl_models.reader import Index, Reader
+from ssl_models.run import Run
+
+
+class ImageRun(Run):
+    """`packer` is the stream of batches: its position is its state."""
+
+    objective: Any
+    packer: Any
+
+    def _open(self) -> None:
+        spec = self.spec
+        assert isinstance(spec.encoder, ImageEncoder)
+        self.index = Index(Path(spec.corpus.folder), "train", "png")
+        self.objective = build_image_method(spec.objective, spec.encoder, spec.train.seed, spec.train.steps)
+        self.packer = ImageStream(
+            Reader(self.index, spec.train.seed),
+            rows=spec.train.batch,
+            channels=spec.encoder.channels,
+            size=spec.encoder.image_size,
+        )
+
+    def build_model(self) -> nn.Module:
+        return self.objective.build()
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        with torch.no_grad():
+            self.objective.after_step(model, step)
+
+    def save_encoder(self, model: nn.Module, temporary: Path) -> None:
+        assert isinstance(self.spec.encoder, ImageEncoder)
+        save_image_encoder(self.objective.trained_encoder(model), self.spec.encoder, temporary)
+
+
+def open_run(spec: TrainSpec) -> Run:
+    """The run of the spec's modality."""
+    return ImageRun(spec) if isinstance(spec.encoder, ImageEncoder) else Run(spec)

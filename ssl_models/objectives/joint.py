@@ -1,0 +1,93 @@
+"""What the image methods share: an encoder with a projector, and views drawn for a batch.
+
+Legend: V views, B images, C channels, S pixels a side, D projected dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_models.image_config import Augment, ImageEncoder
+from ssl_models.image_encoders import build_image_encoder, features, width_of
+from ssl_models.images import ImageBatch
+from ssl_models.keys import stream
+from ssl_models.views.augment import augment, normalise, view_keys
+
+
+@dataclass(frozen=True)
+class Views:
+    """`pixels` [V, B, C, S, S], as an encoder takes them; `keys` uint64-as-int64 [B], one a sample and epoch."""
+
+    pixels_VBCSS: Tensor
+    keys_B: Tensor
+
+    def to(self, device: torch.device) -> Views:
+        return Views(self.pixels_VBCSS.to(device, non_blocking=True), self.keys_B.to(device, non_blocking=True))
+
+
+def draw_views(
+    batch: ImageBatch, rule: Augment, size: int, seed: int, large: int, small: int = 0, small_low: float = 0.3
+) -> Views:
+    """`large` views of the rule's crop, then `small` ones of `small_low` up to it."""
+    keys = [view_keys(batch.words_B, batch.epochs_B, view, seed) for view in range(large + small)]
+    crops = [None] * large + [(min(small_low, rule.crop_low), rule.crop_low)] * small
+    drawn = [augment(batch.pixels_BCHW, keys_B, rule, size, crop) for keys_B, crop in zip(keys, crops, strict=True)]
+    return Views(normalise(torch.stack(drawn)), torch.from_numpy(keys[0].view("int64")))
+
+
+class Projected(nn.Module):
+    """An encoder and the MLP after it, through which its loss looks: F -> hidden -> D, BatchNorm and ReLU between."""
+
+    def __init__(self, encoder: nn.Module, hidden: int, projection: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = mlp(width_of(encoder), hidden, projection)
+
+    def forward(self, pixels_BCSS: Tensor) -> Tensor:
+        return self.projector(features(self.encoder, pixels_BCSS))
+
+
+def mlp(inside: int, hidden: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inside, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, outside)
+    )
+
+
+class Method:
+    """What the loop asks of a method on images. One forward over all views of a batch: BatchNorm sees them together."""
+
+    def __init__(self, config: Any, encoder: ImageEncoder, seed: int, steps: int) -> None:
+        self.config, self.encoder, self.seed, self.steps = config, encoder, seed, steps
+
+    def build(self) -> nn.Module:
+        """The module that is trained, initialised by the seed alone."""
+        encoder = build_image_encoder(self.encoder, self.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream("heads", self.seed))
+            return self.module(encoder)
+
+    def module(self, encoder: nn.Module) -> nn.Module:
+        return Projected(encoder, self.config.hidden, self.config.projection)
+
+    def view(self, batch: ImageBatch) -> Views:
+        return draw_views(batch, self.config.augment, self.encoder.image_size, self.seed, 2)
+
+    def loss(self, model: Any, view: Views) -> Tensor:
+        raise NotImplementedError
+
+    def after_step(self, model: Any, step: int) -> None:
+        """Once an optimizer step, whatever the number of micro-batches: teachers and centres move here."""
+
+    def trained_encoder(self, model: Any) -> nn.Module:
+        """What is saved and evaluated."""
+        return model.encoder
+
+
+def embed_views(model: nn.Module, view: Views) -> Tensor:
+    """[V, B, D] of all views in one forward."""
+    V, B = view.pixels_VBCSS.shape[:2]
+    return model(view.pixels_VBCSS.flatten(0, 1)).unflatten(0, (V, B))
