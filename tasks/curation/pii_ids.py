@@ -143,7 +143,7 @@ _PASSPORT_FORM = regex.compile(
     r"(?:[A-Z]{0,3}[ -]?\d{6,9}[A-Z]?|\d{2} ?[A-Z]{2} ?\d{5}|\d{2} ?\d{2} ?\d{6}|[A-Z0-9]{8,9})"
 )
 _LICENCE_FORM = regex.compile(
-    r"(?:[A-Z]{1,3}[ -]?)?[A-Z0-9]*\d[A-Z0-9]*(?:[ \-][A-Z0-9]*\d[A-Z0-9]*){0,5}(?:[ ]?[A-Z]{1,2}(?=[\s.,;]|$))?"
+    r"(?:[A-Z]{1,3}[ -]?)?[A-Z0-9]*\d[A-Z0-9]*(?:[ \-/][A-Z0-9]*\d[A-Z0-9]*){0,5}(?:[ ]?[A-Z]{1,2}(?=[\s.,;]|$))?"
 )
 _END = regex.compile(r"(?![\p{L}\p{N}_])(?![.\-/]\w)")
 
@@ -169,7 +169,7 @@ def confirm_licence(match: regex.Match, reserved: bool) -> Found | None:
     plain = _plain(value[0])
     if len(digits(plain)) < 4 or not 5 <= len(plain) <= 20 or len(set(digits(plain))) == 1:
         return None
-    if regex.fullmatch(r"(?:19|20)\d\d(?:[ \-/](?:\d\d?|(?:19|20)\d\d)){0,2}", value[0]):  # a year or a date
+    if regex.fullmatch(r"(?:19|20)\d\d(?:[ \-/.](?:\d\d?|(?:19|20)\d\d)){0,2}", value[0]):  # a year or a date
         return None
     return Found(start, value.end(), plain)
 

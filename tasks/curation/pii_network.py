@@ -75,10 +75,16 @@ def confirm_email(match: regex.Match, reserved: bool) -> Found | None:
         text[end : end + 1] in (":", "/") or text[max(0, start - 3) : start] == "://"
     ):
         return None
-    if local != local.rstrip(_EDGE):
+    if local != local.rstrip(_EDGE) or text[max(0, start - 1) : start] == "$":  # a shell's variable
         return None
     value = _address(local, match["domain"], reserved)
     return Found(start, end, value) if value else None
+
+
+def confirm_spaced_email(match: regex.Match, reserved: bool) -> Found | None:
+    """``name @ gmail.com``: with blanks around the sign only at a large provider's, since ``A @ B.T`` is algebra."""
+    value = _address(match["local"], regex.sub(r"\s", "", match["domain"]), reserved)
+    return Found(match.start(), match.end(), value) if value else None
 
 
 _SPELLED_DOT = regex.compile(r"[ \t]*[\[({<][ \t]*dot[ \t]*[\])}>][ \t]*|[ \t]+dot[ \t]+", regex.IGNORECASE)
@@ -105,10 +111,11 @@ def confirm_obfuscated_email(match: regex.Match, reserved: bool) -> Found | None
 # ---- network ---------------------------------------------------------------------------------------------------------
 
 _VERSION_BEFORE = regex.compile(
-    r"(?:(?:version|release|revision|build|firmware|ver|rev|oid|section|chapter|clause|figure|table|paragraph|appendix|step"
-    r"|tag|sec|§)s?[\s:=.\"'(v#]*|[=<>~!^]=?\s*|\w/)$",
+    r"(?:(?:version|release|revision|build|firmware|section|chapter|clause|figure|table|paragraph|appendix|§"
+    r"|(?<![a-z])(?:ver|rev|oid|step|tag|sec|v))s?[\s:=.\"'(v#]*|[=<>~!^]=?\s*|\w/)$",
     regex.IGNORECASE,
 )
+_ASSIGNED = regex.compile(r"[A-Za-z]\s*=$")  # client=81.2.69.142, and not pkg==1.2.3.4
 _HOST_BEFORE = regex.compile(
     r"(?:(?<!<)\b(?:ip(?:v[46])?|addr(?:ess)?(?:es)?|hosts?|servers?|clients?|peers?|gateway|dns|ping|ssh|from|connect(?:ed|ion)?"
     r"|resolver?|node|remote|listen)\b[^\n]{0,16}|://|@)$",
@@ -138,7 +145,7 @@ def confirm_ip(match: regex.Match, reserved: bool) -> Found | None:
     host = _HOST_BEFORE.search(left) or regex.match(r":\d{2,5}(?!\d)", match.string, pos=end)
     if (
         octets[3] == 0
-        or (_VERSION_BEFORE.search(left) and not left.endswith("://"))
+        or (_VERSION_BEFORE.search(left) and not left.endswith("://") and not (host and _ASSIGNED.search(left)))
         or (_version_like(octets) and not host)
     ):
         return None

@@ -122,16 +122,16 @@ def _confirm_international(match: regex.Match) -> Found | None:
     import phonenumbers
 
     text = match[0]
-    plus = text.startswith("+")
+    plus = text.startswith(("+", "(+"))
     groups = [group for group in regex.split(r"\D+", text) if group]
     if not plus and len(groups) < 3:  # 00 and solid digits is any number
         return None
     # The longest run of whole groups that is a number: "+49 30 901820 3 people".
     for end in sorted((cut.end() for cut in _GROUP_END.finditer(text)), reverse=True):
-        number = _parse("+" + text[:end].lstrip("+0 "), None)
+        number = _parse("+" + text[:end].lstrip("(+0 "), None)
         if number and phonenumbers.is_valid_number(number):
             return Found(match.start(), match.start() + end, phonenumbers.format_number(number, 0))
-    number = _parse("+" + text.lstrip("+0 "), None)
+    number = _parse("+" + text.lstrip("(+0 "), None)
     grouped = plus and len(groups) >= 3 and all(len(group) >= 2 for group in groups[1:])
     if number and grouped and phonenumbers.is_possible_number(number):
         return Found(match.start(), match.end(), phonenumbers.format_number(number, 0))

@@ -15,7 +15,13 @@ import regex
 
 from tasks.curation import pii_devices, pii_ids, pii_secrets
 from tasks.curation.pii_base import Pattern, any_case
-from tasks.curation.pii_network import confirm_credentials, confirm_email, confirm_ip, confirm_obfuscated_email
+from tasks.curation.pii_network import (
+    confirm_credentials,
+    confirm_email,
+    confirm_ip,
+    confirm_obfuscated_email,
+    confirm_spaced_email,
+)
 from tasks.curation.pii_numbers import confirm_card, confirm_iban, confirm_phone
 
 # Letters of the alphabets that put blanks between words: a Chinese text may run into an address without one.
@@ -33,6 +39,11 @@ _DOT = (
 _DOT_PLAIN = r"[ \t]+(?i:dot)[ \t]+"
 _ANY_DOT = rf"(?:\.|{_DOT}|{_DOT_PLAIN})"
 _NAME = rf"{_W}(?:{_W}|[_+\-])*"
+
+_PROVIDERS = (
+    "gmail|googlemail|yahoo|ymail|hotmail|outlook|live|icloud|aol|gmx|web|proton|protonmail|mail|yandex|qq|163|zoho"
+)
+_PROVIDER_TLDS = "com|net|org|de|fr|it|es|uk|ru|me|in|jp|ch|at|co[.]uk|co[.]in|co[.]jp|com[.]br"
 
 _CAPTIONS = (
     "phone", "tel", "tél", "tele", "telephone", "téléphone", "telefon", "telephon", "telefone", "telefono",
@@ -98,6 +109,15 @@ PATTERNS: tuple[Pattern, ...] = (
         confirm_obfuscated_email,
     ),
     Pattern(
+        "email",
+        rf"(?i)[a-z0-9]\s@\s?(?:{_PROVIDERS})\s?[.]|[a-z0-9]@\s(?:{_PROVIDERS})\s?[.]|[a-z0-9]@(?:{_PROVIDERS})(?:\s[.]|[.]\s)",
+        regex.compile(
+            rf"(?<!{_LOCAL})(?P<local>{_W}(?:{_W}|[_+\-.])*)[ \t]?@[ \t]?"
+            rf"(?P<domain>(?i:{_PROVIDERS})[ \t]?\.[ \t]?(?i:{_PROVIDER_TLDS}))(?!{_W})"
+        ),
+        confirm_spaced_email,
+    ),
+    Pattern(
         "ip",
         r"[0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}[.][0-9]{1,3}",
         regex.compile(r"(?<![\w.\-])\d{1,3}(?:\.\d{1,3}){3}(?![\w])(?![.\-+]\w)"),
@@ -114,7 +134,9 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         "phone",
         r"(?:[+]|00)[ (]{0,2}[0-9][0-9 ()./\xe2\x80\x93-]{6}",
-        regex.compile(r"(?<![\w+.\-/])(?:\+ ?|00 ?)\(?[1-9](?:[ .\-()/–]{0,2}\d){6,16}(?!\w)(?![.,]\d)"),
+        regex.compile(
+            r"(?<![\w+.\-/])(?:\((?=\+\d{1,3}\)))?(?:\+ ?|00 ?)\(?[1-9](?:[ .\-()/–]{0,2}\d){6,16}(?!\w)(?![.,]\d)"
+        ),
         confirm_phone,
         reach=(20, 100),
     ),
