@@ -151,7 +151,7 @@ def _database():
     expressions.append(pii_views.PREFILTER.encode("latin-1"))
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     # Bytes, no UTF8 flag (it gives wrong events over invalid bytes). Where the whole text is read one event is enough.
-    once = [pattern.reach is None and not pattern.anchored for pattern in PATTERNS] + [True]
+    once = [pattern.reach is None and not pattern.anchors for pattern in PATTERNS] + [True]
     flags = [hyperscan.HS_FLAG_DOTALL | (hyperscan.HS_FLAG_SINGLEMATCH if one else 0) for one in once]
     database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
     return database
@@ -180,9 +180,8 @@ def _candidates(
     pattern: Pattern, text: str, raw: bytes | memoryview, ends: list[int], timeout: float
 ) -> Iterator[regex.Match]:
     """The candidates of one pattern, read only near the places where its prefilter matched, if it has a reach."""
-    if pattern.anchored:
-        places = _places(text, raw, ends)
-        for place in sorted({*places, *(place - 1 for place in places)}):
+    if pattern.anchors:
+        for place in sorted({place - back for place in _places(text, raw, ends) for back in pattern.anchors}):
             if place >= 0 and (match := pattern.candidate.match(text, place, timeout=timeout)):
                 yield match
     elif pattern.reach is None:

@@ -26,8 +26,8 @@ class Pattern:
 
     `prefilter`: a Hyperscan expression over the UTF-8 bytes that matches in every text that holds a finding.
     `reach`: a candidate starts at most so many characters before the end of a match of the prefilter and ends at most
-    so many behind it; None: the whole text is read. `anchored`: the candidate starts where the prefilter's match ends
-    or one character earlier (it looks back at its caption).
+    so many behind it; None: the whole text is read. `anchors`: a candidate starts so many characters before the end of
+    the prefilter's match, and nowhere else (it looks back at what stands before).
     """
 
     type: str
@@ -35,7 +35,7 @@ class Pattern:
     candidate: regex.Pattern
     confirm: Confirm
     reach: tuple[int, int] | None = None
-    anchored: bool = False
+    anchors: tuple[int, ...] = ()
 
 
 def before(match: regex.Match, length: int = 28) -> str:

@@ -121,7 +121,7 @@ PATTERNS: tuple[Pattern, ...] = (
             r"(?P<number>\d{2}[ \-]?\d{6}[ \-]?\d{6}[ \-]?\d{1,2})(?![\w%])(?![.\-/]\d)"
         ),
         confirm_imei,
-        anchored=True,
+        anchors=(0, 1),
     ),
     Pattern(
         "mac",

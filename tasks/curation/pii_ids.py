@@ -77,7 +77,7 @@ NATIONAL_IDS = _table()
 _ANY_COUNTRY = (
     "national id", "national identity", "national identification", "identity number", "identity card", "identity no",
     "personal identification number", "personal identity", "personal id", "citizen id", "government id",
-    "resident id", "tax identification", "tax number", "tax file", "fiscal code", "national number",
+    "resident id", "tax identification", "tax number", "tax file", "fiscal code",
 )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ PATTERNS: tuple[Pattern, ...] = (
         hint(_SSN_CAPTIONS),
         regex.compile(rf"{caption(_SSN_CAPTIONS)}{_SSN_NUMBER}(?![\w%])(?![.\-/]\d)"),
         confirm_ssn,
-        anchored=True,
+        anchors=(0, 1),
     ),
     Pattern(
         "ssn",
@@ -239,7 +239,7 @@ PATTERNS: tuple[Pattern, ...] = (
         hint(_ID_CAPTIONS),
         regex.compile(rf"{caption(_ID_CAPTIONS)}{_VALUE}"),
         confirm_national_id,
-        anchored=True,
+        anchors=(0, 1),
     ),
     Pattern(
         "national_id",
@@ -253,13 +253,13 @@ PATTERNS: tuple[Pattern, ...] = (
         hint(_PASSPORT_CAPTIONS),
         regex.compile(rf"{caption(_PASSPORT_CAPTIONS)}{_VALUE}"),
         confirm_passport,
-        anchored=True,
+        anchors=(0, 1),
     ),
     Pattern(
         "driver_licence",
         hint(_LICENCE_CAPTIONS),
         regex.compile(rf"{caption(_LICENCE_CAPTIONS)}{_VALUE}"),
         confirm_licence,
-        anchored=True,
+        anchors=(0, 1),
     ),
 )

@@ -70,7 +70,7 @@ def confirm_email(match: regex.Match, reserved: bool) -> Found | None:
     for sign in "/?&|!#`{}*$^~" if "+" in local else "=/?&|!#`{}*$^~":  # bounce+joe=b.de@lists.de is one address
         local = local.rpartition(sign)[2]
     local = local.lstrip(_EDGE)
-    start = match.start() + len(raw) - len(local)
+    start = match.start("local") + len(raw) - len(local)
     if local.lower() in _SERVICE_USERS and (
         text[end : end + 1] in (":", "/") or text[max(0, start - 3) : start] == "://"
     ):

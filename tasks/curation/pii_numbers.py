@@ -88,7 +88,7 @@ REGIONS = (
     "PT", "SE", "NO", "DK", "FI", "CZ", "IE", "AU", "NZ", "ZA", "TR", "IL", "GR", "RO", "HU", "AR", "CO", "ID", "NG",
     "PK", "PH",
 )  # fmt: skip
-_NO_PHONE = regex.compile(r"\d{4}-\d\d?-\d\d?|\d+\.\d+")  # a date, a decimal
+_NO_PHONE = regex.compile(r"\d{4}-\d\d?-\d\d?|\d+\.\d+|(?:19|20)\d\d[-–](?:19|20)\d\d")  # dates, decimals, years
 _DIRECT = regex.compile(r"[\s.:#=(]*(?:(?:no|nr|number|is|me at|us at|at)[\s.:#=(]*)?", regex.IGNORECASE)
 _GROUP_END = regex.compile(r"\d(?=[^\d]|$)")
 

@@ -94,9 +94,10 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         "email",
-        r"[0-9A-Za-z_%+'.!#$&*/=?^`{|}~\x80-\xff-]@[0-9A-Za-z\x80-\xff][0-9A-Za-z.\x80-\xff-]*[.][A-Za-z\x80-\xff]",
-        regex.compile(rf"(?<!{_LOCAL})(?P<local>{_LOCAL}++)@(?P<domain>{_DOMAIN})(?!{_W}|-|_)"),
+        r"[0-9A-Za-z_%+'.!#$&*/=?^`{|}~\x80-\xff-]@[0-9A-Za-z\x80-\xff]",
+        regex.compile(rf"(?<=(?P<local>{_LOCAL}+))@(?P<domain>{_DOMAIN})(?!{_W}|-|_)"),
         confirm_email,
+        anchors=(2,),
     ),
     Pattern(
         "email",
@@ -107,6 +108,7 @@ PATTERNS: tuple[Pattern, ...] = (
             rf"|{_AT_PLAIN}(?P<domain>{_NAME}(?:(?:{_DOT}|{_DOT_PLAIN}){_NAME}){{1,4}}))"
         ),
         confirm_obfuscated_email,
+        reach=(360, 300),
     ),
     Pattern(
         "email",
@@ -116,6 +118,7 @@ PATTERNS: tuple[Pattern, ...] = (
             rf"(?P<domain>(?i:{_PROVIDERS})[ \t]?\.[ \t]?(?i:{_PROVIDER_TLDS}))(?!{_W})"
         ),
         confirm_spaced_email,
+        reach=(120, 40),
     ),
     Pattern(
         "ip",

@@ -88,16 +88,19 @@ def confirm_named(match: regex.Match, reserved: bool) -> Found | None:
     Not one: words in snake, dotted or kebab case, paths, calls, templates, placeholders, a UUID's or a digest's name.
     """
     value, name = match["value"], match["name"].lower()
+    if not match["quote"]:
+        value = value.partition("&")[0]  # the next parameter of a URL
     quoted = bool(match["quote"])
     if match["quote"] and match.string[match.end() : match.end() + 1] != match["quote"]:
         return None  # the value goes on with what it may not hold
-    if not quoted and match.string[match.end() : match.end() + 1] in ("(", "[", ".", "{", "<"):
+    end = match.start("value") + len(value)
+    if not quoted and match.string[end : end + 1] in ("(", "[", ".", "{", "<"):
         return None
-    if _PLACEHOLDER.search(value):
+    if _PLACEHOLDER.search(value) or "://" in value:
         return None
     kinds = [regex.search(kind, value) is not None for kind in ("[a-z]", "[A-Z]", "[0-9]", "[^A-Za-z0-9]")]
     secret = _is_random(value, kinds) or ("pass" in name or "pwd" in name) and quoted and _is_password(value, kinds)
-    return Found(match.start("value"), match.end("value"), value) if secret else None
+    return Found(match.start("value"), end, value) if secret and len(value) >= 8 else None
 
 
 def _is_random(value: str, kinds: list[bool]) -> bool:
@@ -105,12 +108,17 @@ def _is_random(value: str, kinds: list[bool]) -> bool:
         return False
     if regex.fullmatch(r"[0-9a-f\-]+|[0-9A-F\-]+", value):
         return len(value) >= 20 and entropy_bits(value) >= 3.0
-    # Words joined by signs, with a digit here and there: names, paths, versions.
-    words = regex.split(r"[_\-./+=:]", value)
-    if all(regex.fullmatch(r"[A-Z]?[a-z]*|[A-Z]+|\d{1,4}|[a-z]+\d{1,3}|[A-Z][a-z]+\d{1,3}", word) for word in words):
+    # Words joined by signs, in camel case, with a digit here and there: names, paths, versions.
+    if all(map(_is_word, regex.split(r"[_\-./+=:#~!@$%^*?]", value))):
         return False
     switches = len(regex.findall(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])", value))
     return entropy_bits(value) >= 3.5 and switches >= 3
+
+
+def _is_word(text: str) -> bool:
+    parts = regex.findall(r"[A-Z]?[a-z]+|[A-Z]+", text)
+    letters = sum(map(len, parts))
+    return bool(regex.fullmatch(r"[A-Za-z]*\d{0,4}", text)) and letters >= 2.5 * len(parts)
 
 
 def _is_password(value: str, kinds: list[bool]) -> bool:
