@@ -168,6 +168,8 @@ def _confirm_ipv6(address: ipaddress.IPv6Address, text: str, left: str, reserved
     if address.ipv4_mapped:
         return str(address.ipv4_mapped) if _is_someones(address.ipv4_mapped, reserved) else None
     first = int(address) >> 112
+    if reserved and text.count(":") == 7 and "::" not in text and regex.search(r"[a-f].*[a-f]", text, regex.I):
+        return str(address) if first < 0xFF00 and len(set(text)) > 6 else None  # eight groups are nothing else
     unicast = 0x2000 <= first <= 0x3FFF or (reserved and (first >> 9 == 0x7E or first >> 6 == 0x3FA))
     groups = [group for group in text.split(":") if group]
     slice_like = len(groups) < 3 and all(group.isdecimal() for group in groups) and not _HOST_BEFORE.search(left)

@@ -4,6 +4,8 @@ context. Each function returns the exact place and a canonical value (digits onl
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import regex
 
 from tasks.curation.pii_base import Found, before
@@ -72,9 +74,10 @@ def confirm_card(match: regex.Match, reserved: bool) -> Found | None:
     """
     digits = regex.sub(r"\D", "", match[0])
     brands = [entry for entry in _CARDS if len(digits) in entry[2] and entry[0] <= digits[: len(entry[0])] <= entry[1]]
-    if not brands or not luhn(digits) or len(set(digits)) == 1:
+    if not luhn(digits) or len(set(digits)) == 1:
         return None
-    rare = len(digits) < 15 or brands[0][0] in ("50", "56", "67") or "." in match[0]
+    # No issuer of today (retired ranges, store cards), a short one, Maestro: only where the text says what it is.
+    rare = not brands or len(digits) < 15 or brands[0][0] in ("50", "56", "67") or "." in match[0]
     if rare and not _CARD_WORD.search(before(match, 60)):
         return None
     return Found(match.start(), match.end(), digits)
@@ -89,7 +92,9 @@ REGIONS = (
     "PK", "PH",
 )  # fmt: skip
 _NO_PHONE = regex.compile(r"\d{4}-\d\d?-\d\d?|\d+\.\d+|(?:19|20)\d\d[-–](?:19|20)\d\d")  # dates, decimals, years
-_DIRECT = regex.compile(r"[\s.:#=(]*(?:(?:no|nr|number|is|me at|us at|at)[\s.:#=(]*)?", regex.IGNORECASE)
+_DIRECT = regex.compile(
+    r"(?:[\s.:：#=(]|\\n)*(?:(?:no|nr|number|is|me at|us at|at|me on|us on|on)[\s.:：#=(]*)?", regex.IGNORECASE
+)
 _GROUP_END = regex.compile(r"\d(?=[^\d]|$)")
 
 
@@ -106,16 +111,33 @@ def confirm_phone(match: regex.Match, reserved: bool) -> Found | None:
     """A telephone number by `phonenumbers` (libphonenumber's plans), or in unmistakable form.
 
     With a country code: valid, or of possible length and in groups. In North American form (3-3-4 with signs between):
-    as it stands, since numbers in examples (555) are not valid. Else only behind a caption (tel, fax, call ...) and
-    valid in one of `REGIONS`; solid digits only right behind it.
+    as it stands, since numbers in examples (555) are not valid. In national form with its trunk 0, or with a word such
+    as fax behind it: valid in one of `REGIONS`. Behind a caption (tel, fax, call ...): valid in one of them, or in
+    groups right behind a caption that says so plainly (``Fax: 0383 6399470``); solid digits only right behind it.
     """
     named = match.groupdict()
     if named.get("nanp"):
-        digits = "".join(sign for sign in named["nanp"] if sign.isdigit())
-        return Found(match.start(), match.end(), f"+1{digits[-10:]}")
+        return Found(match.start(), match.end(), f"+1{_digits(named['nanp'])[-10:]}")
     if named.get("labelled"):
         return _confirm_labelled(match)
+    if named.get("national"):
+        return _confirm_national(match)
     return _confirm_international(match)
+
+
+def _digits(text: str) -> str:
+    return "".join(sign for sign in text if sign.isdigit())
+
+
+def _valid_somewhere(text: str) -> str | None:
+    """E.164 of the number as the first of `REGIONS` reads it; None when none does."""
+    import phonenumbers
+
+    for region in REGIONS:
+        number = _parse(text, region)
+        if number and phonenumbers.is_valid_number(number):
+            return phonenumbers.format_number(number, 0)
+    return None
 
 
 def _confirm_international(match: regex.Match) -> Found | None:
@@ -123,7 +145,7 @@ def _confirm_international(match: regex.Match) -> Found | None:
 
     text = match[0]
     plus = text.startswith(("+", "(+"))
-    groups = [group for group in regex.split(r"\D+", text) if group]
+    groups = [group for group in regex.split(r"\D+", text.replace("(0)", "")) if group]
     if not plus and len(groups) < 3:  # 00 and solid digits is any number
         return None
     # The longest run of whole groups that is a number: "+49 30 901820 3 people".
@@ -138,21 +160,29 @@ def _confirm_international(match: regex.Match) -> Found | None:
     return None
 
 
-def _confirm_labelled(match: regex.Match) -> Found | None:
-    import phonenumbers
+def _confirm_national(match: regex.Match) -> Found | None:
+    text, groups = match["national"], regex.findall(r"\d+", match["national"])
+    steps = {int(b) - int(a) for a, b in pairwise(groups)}
+    if not 10 <= len(_digits(text)) <= 12 or len(steps) == 1 or _NO_PHONE.search(text):  # 01 02 03 04 05 is a count
+        return None
+    value = _valid_somewhere(text)
+    return Found(match.start("national"), match.end("national"), value) if value else None
 
-    start = match.start("labelled")
-    text = match["labelled"]
-    for end in sorted((cut.end() for cut in _GROUP_END.finditer(text)), reverse=True):
+
+def _confirm_labelled(match: regex.Match) -> Found | None:
+    start, text = match.start("labelled"), match["labelled"]
+    direct = _DIRECT.fullmatch(match["filler"])
+    ends = sorted((cut.end() for cut in _GROUP_END.finditer(text)), reverse=True)
+    for end in ends:
         piece = text[:end]
-        digits = "".join(sign for sign in piece if sign.isdigit())
         groups = [group for group in regex.split(r"\D+", piece) if group]
-        if not 7 <= len(digits) <= 15 or _NO_PHONE.fullmatch(piece):
+        if not 7 <= len(_digits(piece)) <= 15 or _NO_PHONE.fullmatch(piece):
             continue
-        if len(groups) == 1 and not (len(digits) >= 9 and _DIRECT.fullmatch(match["filler"])):
+        if len(groups) == 1 and not (len(_digits(piece)) >= 9 and direct):
             continue
-        for region in REGIONS:
-            number = _parse(piece, region)
-            if number and phonenumbers.is_valid_number(number):
-                return Found(start, start + end, phonenumbers.format_number(number, 0))
+        if value := _valid_somewhere(piece):
+            return Found(start, start + end, value)
+    plain = direct and regex.search("[:：]", match["filler"]) and len(regex.findall(r"\d+", text)) <= 5
+    if plain and 7 <= len(_digits(text)) <= 13 and not _NO_PHONE.search(text):
+        return Found(start, start + ends[0], f"tel:{_digits(text)}")
     return None

@@ -46,9 +46,9 @@ _PROVIDERS = (
 _PROVIDER_TLDS = "com|net|org|de|fr|it|es|uk|ru|me|in|jp|ch|at|co[.]uk|co[.]in|co[.]jp|com[.]br"
 
 _CAPTIONS = (
-    "phone", "tel", "tél", "tele", "telephone", "téléphone", "telefon", "telephon", "telefone", "telefono",
-    "teléfono", "tlf", "mobile", "mobil", "móvil", "movil", "portable", "cell", "cellphone", "cellular", "fax",
-    "handy", "whatsapp", "hotline", "dial", "call", "sms", "тел", "телефон",
+    "phone", "tel", "desk", "landline", "tél", "tele", "telephone", "téléphone", "telefon", "telephon", "telefone",
+    "telefono", "teléfono", "tlf", "mobile", "mobil", "móvil", "movil", "portable", "cell", "cellphone", "cellular",
+    "fax", "handy", "whatsapp", "hotline", "dial", "call", "sms", "тел", "телефон",
 )  # fmt: skip
 _CAPTIONS_UNSPACED = ("电话", "電話", "手机", "전화")  # a letter may follow: 电话号码
 # "<PHONE>" is our own placeholder, not a caption.
@@ -59,6 +59,7 @@ _PHONE_CAPTION = (
 
 
 _CAPTION_HINT = "|".join(any_case(word) for word in [*_CAPTIONS, *_CAPTIONS_UNSPACED])
+_BEHIND = "office|fax|mobile|cell|home|work|desk|phone"  # 0494 41 18 24-Office
 _GROUPS = r"\(?\d[\d()]*+(?:[ .\-/–]{1,2}\(?\d[\d()]*+){0,6}"
 
 PATTERNS: tuple[Pattern, ...] = (
@@ -162,6 +163,26 @@ PATTERNS: tuple[Pattern, ...] = (
         ),
         confirm_phone,
         reach=(110, 100),
+    ),
+    Pattern(
+        "phone",
+        r"0[1-9][0-9]{0,3}[ .-][0-9]{2,4}[ .-][0-9]{2,4}",
+        regex.compile(
+            r"(?<![\w.+\-/$])(?<!\d[ ])(?P<national>0[1-9]\d{0,3}(?P<sep>[ .\-])\d{2,4}(?:(?P=sep)\d{2,4}){1,4})"
+            r"(?!\w)(?![ .,\-/]\d)"
+        ),
+        confirm_phone,
+        reach=(16, 30),
+    ),
+    Pattern(
+        "phone",
+        rf"(?i)[0-9][)]?[\s-][\s(-]?(?:{_BEHIND})",
+        regex.compile(
+            r"(?<![\w.+\-/$])(?P<national>[(0]?\d[\d()]*(?:[ .\-/]\(?\d[\d()]*){1,5})[ \t]?[\s\-(]"
+            rf"(?i:{_BEHIND})(?!\p{{L}})"
+        ),
+        confirm_phone,
+        reach=(40, 4),
     ),
     pii_secrets.NAMED,
 )

@@ -23,6 +23,7 @@ PREFILTER = "|".join(
         r"\xf0\x9d[\x90-\x9f]|\xe2\x91[\xa0-\xa8]",  # mathematical letters and digits, circled digits
         r"\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0[\xa5\xa7\xa9\xab\xad\xaf\xb1\xb3\xb5][\xa6-\xaf]",  # Arabic, Indic
         r"\xe0[\xb9\xbb][\x90-\x99]|\xe0\xbc[\xa0-\xa9]|\xe1\x81[\x80-\x89]|\xe1\x9f[\xa0-\xa9]|\xe1\xa0[\x90-\x99]",
+        r"\\[nrt][A-Z0-9+(]",  # an escaped new line: "...\\nPhone: ..."
         r"\[[.@:]\]",  # defanged: 81[.]2[.]69[.]142, joe[@]site.com
         r"&#|&(?:commat|period|colon|plus|nbsp|hyphen|lowbar|dash|zwj|zwnj|shy|lpar|rpar|sol);|%40|%2[Bb]",
     )
@@ -30,7 +31,7 @@ PREFILTER = "|".join(
 
 _ODD = regex.compile(
     r"(?V1)[[\p{Cf}\p{Zs}\p{Nd}\p{No}\p{Pd}\u2212\u2100-\u214f\ufe00-\ufe0f\ufe50-\ufe6f\uff01-\uff5e\U0001d400-\U0001d7ff]"
-    r"--[\x00-\x7f]]|&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});|%40|%2[Bb]|\[[.@:]\]"
+    r"--[\x00-\x7f]]|&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});|%40|%2[Bb]|\[[.@:]\]|\\[nrt](?=[A-Z0-9+(])"
 )
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 
@@ -66,6 +67,8 @@ def _plain(sign: str) -> str:
         return "@" if sign == "%40" else "+"
     if sign.startswith("["):
         return sign[1]
+    if sign.startswith("\\"):
+        return "\n"
     if len(sign) > 1:
         decoded = html.unescape(sign)
         return sign if decoded == sign else "".join(c if c.isascii() else _plain(c) for c in decoded)
