@@ -1,7 +1,7 @@
 """Presidio's side of `benchmarks.pii`; runs in an interpreter that has presidio-analyzer and presidio-evaluator.
 
     python pii_peer.py generate COUNT SEED OUT     sentences with gold spans, JSON lines
-    python pii_peer.py scan WHICH                  serves: a line of JSON (texts) in, a line of JSON (spans, seconds) out
+    python pii_peer.py scan WHICH                  serves: texts in, spans and seconds out, a line of JSON each
 
 WHICH: ``default`` (what Presidio loads for English) or ``all`` (every pattern recogniser it ships, asked of English).
 No NER in either: a blank spaCy pipeline whose lemmas are the words in lower case, so that context words count.

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from data_policies.measures import canonical, check_names
@@ -89,6 +89,30 @@ class Toxicity:
     screen: Screen | None = None
 
 
+NamedType = Literal["person", "address"]
+NER_LABELS: dict[str, NamedType] = {
+    "PER": "person",
+    "PERSON": "person",
+    "ADDRESS": "address",
+    "STREET_ADDRESS": "address",
+}
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Ner:
+    """A model that finds what has no form: names of persons and street addresses.
+
+    `model`: a folder in the transformers format for token classification (config, fast tokenizer, safetensors).
+    `labels`: the model's labels, without B- and I-, as types of personal data. `minimum_score`: the probability from
+    which a token counts. `sha256`: the digest that the files must have; None: any, recorded in the stage.
+    """
+
+    model: str = Field(min_length=1)
+    labels: dict[str, NamedType] = Field(default_factory=lambda: dict(NER_LABELS))
+    minimum_score: Share = 0.5
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Duplicates:
     """Exact Jaccard similarity of word 5-gram sets from which a record is a near-duplicate of a kept one."""
@@ -129,6 +153,7 @@ class Policy:
     languages: Languages | None = None
     quality: dict[str, dict[str, Bounds]] = Field(default_factory=dict)
     pii: dict[PiiType, PiiAction] = Field(default_factory=dict)
+    ner: Ner | None = None
     toxicity: Toxicity | None = None
     duplicates: Duplicates = Field(default_factory=Duplicates)
     gates: Gates = Field(default_factory=Gates)
@@ -145,6 +170,14 @@ class Policy:
     def _named(cls, quality: dict[str, dict[str, Bounds]]) -> dict[str, dict[str, Bounds]]:
         check_names({name: tuple(bounds) for name, bounds in quality.items()})
         return quality
+
+    @model_validator(mode="after")
+    def _found_by_something(self) -> Policy:
+        found = set(self.ner.labels.values()) if self.ner else set()
+        for kind in ("person", "address"):
+            if self.pii.get(kind, "keep") != "keep" and kind not in found:
+                raise ValueError(f"pii.{kind} asks for what only a model finds: name one under 'ner', or say keep")
+        return self
 
     def sha256(self) -> str:
         """Hex SHA-256 of the policy as canonical JSON: comments and key order of the YAML do not count."""

@@ -59,17 +59,19 @@ def curate(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
 def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list[Stage], Curated]:
     from tasks.curation.languages import Languages
     from tasks.curation.pii import Pii
+    from tasks.curation.pii_names import open_names
     from tasks.curation.quality import Quality
 
     engine: Engine = recipe.engine()
     in_main_thread(engine)
+    names = open_names(policy.ner)  # a model that is not there is said before anything is read
     ingested = ingest(place, recipe.sources, digests(recipe))
     key = place.key()
     scored = [
         licences(place, ingested, engine),
         score(place, ingested, Languages(), engine),
         score(place, ingested, Quality(tuple({"basic", *policy.quality})), engine),
-        score(place, ingested, Pii(key), engine),
+        score(place, ingested, Pii(key, names=names), engine),
     ]
     if policy.toxicity is not None:
         scored.append(toxicity(place, ingested, scored, policy, engine, recipe.download_models))

@@ -22,6 +22,7 @@ import regex
 
 from tasks.curation import pii_views
 from tasks.curation.pii_base import Pattern
+from tasks.curation.pii_names import Named, Names
 from tasks.curation.pii_patterns import PATTERNS, digest
 from tasks.curation.pii_views import View
 from tasks.governance.ledger import SPAN
@@ -56,10 +57,10 @@ class Pii:
     inputs = ("text",)
     schema = pa.schema([("spans", pa.list_(SPAN))])
 
-    def __init__(self, key: bytes, *, reserved: bool = True) -> None:
+    def __init__(self, key: bytes, *, reserved: bool = True, names: Names | None = None) -> None:
         if not key:
             raise ValueError("the corpus key is empty")
-        self._key, self._reserved = key, reserved
+        self._key, self._reserved, self._names = key, reserved, names
 
     def config(self) -> dict[str, Any]:
         """Digest of the patterns, id of the key (never the key), and the choice about reserved addresses."""
@@ -70,30 +71,33 @@ class Pii:
             "phonenumbers": phonenumbers.__version__,
             "key_id": hashlib.sha256(self._key).hexdigest()[:16],
             "reserved": self._reserved,
-        }
+        } | ({"names": self._names.config()} if self._names else {})
 
     def score(self, batch: pa.Table) -> pa.Table:
         """Columns ``spans`` for each row of ``text``; a null text has none. TimeoutError: a pattern took too long."""
         texts = batch["text"].combine_chunks().cast(pa.large_string())
-        spans = [[] if raw is None else self._spans(raw) for raw in _raw_bytes(texts)]
+        named = self._names.find(texts.to_pylist()) if self._names else [[]] * len(texts)
+        spans = [
+            [] if raw is None else self._spans(raw, said) for raw, said in zip(_raw_bytes(texts), named, strict=True)
+        ]
         return pa.table([pa.array(spans, pa.list_(SPAN))], schema=self.schema)
 
     def find(self, text: str) -> list[dict[str, Any]]:
         """The findings in one text: type, start, end, action (""), value_hmac; sorted, not overlapping."""
-        return self._spans(text.encode("utf-8"))
+        return self._spans(text.encode("utf-8"), self._names.find([text])[0] if self._names else [])
 
-    def _spans(self, raw: bytes | memoryview) -> list[dict[str, Any]]:
+    def _spans(self, raw: bytes | memoryview, named: Sequence[Named]) -> list[dict[str, Any]]:
         hits = _prefilter(raw)
-        if not hits:
+        if not hits and not named:
             return []
         text = str(raw, "utf-8")
-        found: list[_Finding] = []
+        found = [_Finding(len(PATTERNS), *name) for name in named]  # a pattern that overlaps wins
         view: View | None = None
         while True:
             # First the text as it is, then with what was found replaced, until nothing new is found.
             new = self._look(text, view, raw, hits)
             merged = _resolve(found, new)
-            if merged == found:
+            if merged == found and (view or not named):
                 break
             found = merged
             view = pii_views.replaced(text, [(f.start, f.end, placeholder(f.type)) for f in found])

@@ -29,6 +29,12 @@ def diff(home: Home, folder: Path, policy: Policy) -> dict[str, Any]:
     the corpus was never measured by.
     """
     curated, old = reopen(home, folder)
+    if policy.ner is not None and policy.ner != old.ner:
+        raise UserError(
+            "the corpus was not searched by the model that finds names under this policy",
+            where=policy.name,
+            hint="curate under this policy to search it",
+        )
     scores = cheap_scores(curated.ingested, curated.scored)
     needs = _needs_scoring(scores, policy, old)
     try:
