@@ -6,7 +6,8 @@ refuses decides; all that hit are recorded. A score that is missing never admits
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,9 @@ VERDICT_SCHEMA = pa.schema(
     ]
 )
 
-CHEAP = ("ingest", "licence", "language", "quality", "pii")
+CHEAP = ("ingest", "licence", "language", "quality", "contamination", "pii")
 ALL = (*CHEAP, "toxicity")
+_CONTAMINATION = re.compile(r"contamination\..+\.ngrams\Z")
 NOT_NEEDED = "not_needed"
 SCREEN = "screen"  # who scored: the screen, which cleared the record
 
@@ -117,6 +119,7 @@ def _hits(scores: pa.Table, policy: Policy, families: tuple[str, ...]) -> Iterat
         "licence": _licence,
         "language": _language,
         "quality": _quality,
+        "contamination": _contamination,
         "pii": _pii,
         "toxicity": _toxicity,
     }
@@ -189,6 +192,25 @@ def _quality(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
                 yield Hit(rule, DROP, asked & (value < bounds.min), value, bounds.min)
             if bounds.max is not None:
                 yield Hit(rule, DROP, asked & (value > bounds.max), value, bounds.max)
+
+
+def protected_sets(columns: Iterable[str]) -> list[str]:
+    """The evaluation sets that these score columns tell of."""
+    end = ".ngrams"
+    return [name[len("contamination.") : -len(end)] for name in columns if _CONTAMINATION.match(name)]
+
+
+def _contamination(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
+    if "error.contamination" in scores.column_names:
+        yield from _error(scores, "contamination")
+    for name in protected_sets(scores.column_names):
+        rule, bounds = f"contamination.{name}", policy.contamination
+        item = _objects(scores[f"{rule}.item"])
+        for kind, least in (("ngrams", bounds.ngrams), ("similarity", bounds.similarity)):
+            value = _floats(scores[f"{rule}.{kind}"])
+            missing = np.isnan(value) & _numpy(pc.equal(scores["error.contamination"], ""))
+            yield Hit("error.contamination", QUARANTINE, missing)
+            yield Hit(rule, DROP, value >= least, value, least, item)
 
 
 def _pii(scores: pa.Table, policy: Policy) -> Iterator[Hit]:

@@ -55,13 +55,16 @@ class Check:
         return [value for key, value in self.arguments.items() if key in ("column", "column_A", "column_B")]
 
 
-def checks(policy: Policy, scores: Sequence[str] = (), with_previous: bool = False) -> list[Check]:
+def checks(
+    policy: Policy, scores: Sequence[str] = (), with_previous: bool = False, protected: Sequence[str] = ()
+) -> list[Check]:
     """Everything the gate asks under `policy`.
 
     `scores`: the columns that lie in 0..1 where they were measured (``language_score``, ``toxicity.LABEL``).
-    `with_previous`: there is an earlier version to compare the source mix with.
+    `with_previous`: there is an earlier version to compare the source mix with. `protected`: the evaluation sets.
     """
-    return [*_ledger(policy, scores), *_admitted(policy, scores), *_duplicates(policy), *_corpus(policy, with_previous)]
+    admitted = [*_admitted(policy, scores), *_uncontaminated(policy, protected)]
+    return [*_ledger(policy, scores), *admitted, *_duplicates(policy), *_corpus(policy, with_previous)]
 
 
 def suites(asked: Sequence[Check]) -> dict[str, ExpectationSuite]:
@@ -148,6 +151,14 @@ def _admitted(policy: Policy, scores: Sequence[str]) -> Iterator[Check]:
     if policy.toxicity and policy.toxicity.screen and "toxicity.screen" in scores:
         threshold = policy.toxicity.screen.threshold
         yield _between("admitted.toxicity.screen.threshold", frame, "screen_cleared", 0, threshold, strict=True)
+
+
+def _uncontaminated(policy: Policy, protected: Sequence[str]) -> Iterator[Check]:
+    bounds = policy.contamination
+    for name in protected:
+        for kind, least in (("ngrams", bounds.ngrams), ("similarity", bounds.similarity)):
+            column = f"contamination.{name}.{kind}"
+            yield _between(f"admitted.{column}.threshold", "admitted", column, 0, least, strict=True)
 
 
 def _duplicates(policy: Policy) -> Iterator[Check]:

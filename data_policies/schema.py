@@ -114,6 +114,18 @@ class Ner:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
+class Contamination:
+    """From where on a record counts as holding an item of an evaluation set that the recipe protects.
+
+    `ngrams`: word n-grams shared with one item (13-grams unless the recipe says otherwise; a shorter item found whole
+    counts as 1). `similarity`: Jaccard index of word 5-grams with an item.
+    """
+
+    ngrams: int = Field(default=1, ge=1)
+    similarity: float = Field(default=0.8, ge=0.5, le=1)
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
 class Duplicates:
     """Exact Jaccard similarity of word 5-gram sets from which a record is a near-duplicate of a kept one."""
 
@@ -155,6 +167,7 @@ class Policy:
     pii: dict[PiiType, PiiAction] = Field(default_factory=dict)
     ner: Ner | None = None
     toxicity: Toxicity | None = None
+    contamination: Contamination = Field(default_factory=Contamination)
     duplicates: Duplicates = Field(default_factory=Duplicates)
     gates: Gates = Field(default_factory=Gates)
 

@@ -28,6 +28,7 @@ from tasks.prefect_task import as_task
 from tasks.stages import Stage
 
 ingest = as_task(steps.ingest_stage, "ingest")
+protect = as_task(steps.protected_stage, "protect")
 licences = as_task(steps.licence_stage, "licences")
 score = as_task(steps.score_stage, "score")
 toxicity = as_task(toxicity_stage, "toxicity")
@@ -57,9 +58,12 @@ def curate(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
 
 
 def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list[Stage], Curated]:
+    from tasks.curation.contamination import Contamination
+    from tasks.curation.ingest import source_digests
     from tasks.curation.languages import Languages
     from tasks.curation.pii import Pii
     from tasks.curation.pii_names import open_names
+    from tasks.curation.protected import read_items
     from tasks.curation.quality import Quality
 
     engine: Engine = recipe.engine()
@@ -73,6 +77,9 @@ def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list
         score(place, ingested, Quality(tuple({"basic", *policy.quality})), engine),
         score(place, ingested, Pii(key, names=names), engine),
     ]
+    if recipe.protected.sets:
+        items = protect(place, recipe.protected.sets, source_digests(recipe.protected.sets))
+        scored.append(score(place, ingested, Contamination(read_items(items), recipe.protected.ngram_words), engine))
     if policy.toxicity is not None:
         scored.append(toxicity(place, ingested, scored, policy, engine, recipe.download_models))
     decided = decide(place, ingested, scored, policy)

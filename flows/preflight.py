@@ -29,6 +29,7 @@ def check(recipe: Recipe) -> None:
     load_policy(recipe.policy)
     _digests[recipe.curation_sha256()] = source_digests(recipe.sources)
     require_records(recipe.sources)
+    require_records(recipe.protected.sets)
 
 
 def digests(recipe: Recipe) -> list[dict[str, Any]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from ssl_models.config import MaskedLanguageModelling, Objective, TextEncoder, Tokenizer, Train, require_architecture
 from tasks.curation.records import Engine
@@ -32,6 +33,21 @@ class Split(_Part):
     group_by: str = Field(default="group", pattern="^(group|label|uri|record_id)$", description="what is never split")
 
 
+class Protected(_Part):
+    """Evaluation sets that must not be in the corpus. The policy's `contamination` says from where on a record goes."""
+
+    sets: tuple[AnySource, ...] = Field(default=(), description="sources as above; a set's name names its rule")
+    ngram_words: int = Field(default=13, ge=5, le=100, description="words of an n-gram; a shorter item is found whole")
+
+    @field_validator("sets")
+    @classmethod
+    def _rule_names(cls, sets: tuple[AnySource, ...]) -> tuple[AnySource, ...]:
+        for source in sets:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", source.name):
+                raise ValueError(f"'{source.name}' names a rule: letters, digits, - and _ only")
+        return sets
+
+
 class Promote(_Part):
     """A run's model gets the alias `alias` when the low end of this metric's interval exceeds `above`."""
 
@@ -53,6 +69,7 @@ class Recipe(_Part):
     description: str = ""
     sources: tuple[AnySource, ...] = Field(min_length=1)
     policy: str = Field(description="a shipped policy's name, or a YAML path")
+    protected: Protected = Protected()
     split: Split = Split()
     placement: Placement = Placement()
     download_models: bool = Field(
@@ -81,7 +98,8 @@ class Recipe(_Part):
     def curation_sha256(self) -> str:
         """Digest of what decides the corpus: not of the learning, nor of where it runs."""
         plain = self.plain()
-        return sha256_json({key: plain[key] for key in ("name", "sources", "policy", "split")})
+        protected = ("protected",) if self.protected.sets else ()  # recipes without keep their digest
+        return sha256_json({key: plain[key] for key in ("name", "sources", "policy", "split", *protected)})
 
     def learning_sha256(self) -> str:
         """Digest of what decides the weights, given a corpus."""

@@ -119,7 +119,10 @@ def gate_frame(rows: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
     for stage in curated.scored:
         table = pq.read_table(Path(stage.path) / "scores.parquet")
         for column in table.column_names:
-            if column.startswith(("toxicity.", "language_score", "quality.")) and column not in frame.column_names:
+            if (
+                column.startswith(("toxicity.", "language_score", "quality.", "contamination."))
+                and column not in frame.column_names
+            ):
                 frame = frame.append_column(column, table[column])
         if "toxicity.screen" in table.column_names:
             frame = _cleared_by_screen(frame, table)

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_policies.decide import REPLACED
+from data_policies.decide import REPLACED, protected_sets
 from data_policies.expectations import HEX_32, Check, checks, great_expectations, suites
 from data_policies.measures import is_asked
 from data_policies.schema import Policy
@@ -78,7 +78,8 @@ def run_gate(rows: pa.Table, facts: Mapping[str, Any], policy: Policy) -> GateRe
     when Great Expectations leaves a check unanswered. A check that it cannot evaluate has failed.
     """
     scores = [name for name in rows.column_names if name == "language_score" or name.startswith("toxicity.")]
-    asked = checks(policy, sorted(scores), with_previous=facts.get("previous_source_mix") is not None)
+    protected = protected_sets(rows.column_names)
+    asked = checks(policy, sorted(scores), facts.get("previous_source_mix") is not None, protected)
     frames = _frames(rows, facts, asked)
     answers = _ask(asked, frames)
     results = [_result(check, answers[check.name], frames[check.frame]) for check in asked]

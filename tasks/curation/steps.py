@@ -41,6 +41,13 @@ def ingest_stage(home: Home, sources: Sequence[Any], digests: list[dict[str, Any
     return run_stage(home.stages, "ingest", VERSION, {"sources": digests}, build)
 
 
+def protected_stage(home: Home, sets: Sequence[Any], digests: list[dict[str, Any]]) -> Stage:
+    """Evaluation sets -> one items-NUMBER.parquet each, and sets.json."""
+    from tasks.curation.protected import VERSION, write_items
+
+    return run_stage(home.stages, "protected", VERSION, {"sources": digests}, lambda folder: write_items(sets, folder))
+
+
 def records(stage: Stage, columns: Sequence[str] | None = None) -> pa.Table:
     """The records table of an ingest stage."""
     return pq.read_table(Path(stage.path) / "records.parquet", columns=columns)
