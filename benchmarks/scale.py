@@ -4,9 +4,9 @@
     python -m benchmarks.scale --sizes 1000000 --more                  # adds a size to what is there
     python -m benchmarks.scale --sizes 25000,100000 --with-models      # language identification and personal data too
 
-The texts are made from real ones (benchmarks/texts.py). Left out are the steps that look at each text alone, for long:
-toxicity always, and without --with-models languages and personal data, whose scores are then constants. They take blocks
-of fixed size, so neither their cost a document nor their memory depends on how many there are.
+The texts are made from real ones (benchmarks/texts.py). Left out are steps that look long at each text alone: toxicity
+always, and without --with-models languages and personal data, whose scores are then constants. They take blocks of a
+fixed size, so neither their cost a document nor their memory depends on how many there are.
 """
 
 from __future__ import annotations
