@@ -179,6 +179,9 @@ def _corpus(policy: Policy, with_previous: bool) -> Iterator[Check]:
     if gates.maximum_dropped_share_per_source is not None:
         share = gates.maximum_dropped_share_per_source
         yield _between("sources.dropped_share.maximum", "sources", "dropped_share", 0, share)
+    if gates.maximum_duplicate_share_per_source is not None:
+        share = gates.maximum_duplicate_share_per_source
+        yield _between("sources.duplicate_share.maximum", "sources", "duplicate_share", 0, share)
     if gates.maximum_disparity is not None:
         yield _between("disparities.certain.maximum", "disparities", "certain", 1, gates.maximum_disparity)
     if gates.maximum_source_kl is not None and with_previous:

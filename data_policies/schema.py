@@ -139,11 +139,14 @@ class Gates:
     `maximum_source_kl`: nats, of this version's source mix from the previous version's. `maximum_disparity`: how many
     times more often, for certain at 95 %, a rule that refuses may hit one source, language, licence or band of lengths
     than another; 10 asks for a look at every rule that falls on one group almost alone.
+    `maximum_duplicate_share_per_source`: of a source's records that no other rule refuses, the share that near and
+    substring duplicates may remove; exact copies do not count, for with them nothing is lost.
     """
 
     maximum_source_kl: float | None = Field(default=1.0, ge=0)
     maximum_quarantine_share: float | None = Field(default=None, ge=0, le=1)
     maximum_dropped_share_per_source: float | None = Field(default=None, ge=0, le=1)
+    maximum_duplicate_share_per_source: float | None = Field(default=None, ge=0, le=1)
     maximum_disparity: float | None = Field(default=None, ge=1)
     minimum_kept: int = Field(default=1, ge=1)
 

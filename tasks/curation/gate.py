@@ -160,8 +160,14 @@ def _missing_fails(column: pa.ChunkedArray, check: Check) -> pa.ChunkedArray:
 def _sources(rows: pa.Table, verdict: pa.ChunkedArray) -> pa.Table:
     source = pc.fill_null(rows["source"].cast(pa.string()), "")
     dropped = pc.equal(verdict, "drop").cast(pa.float64())
-    grouped = pa.table({"source": source, "dropped_share": dropped}).group_by("source")
-    return grouped.aggregate([("dropped_share", "mean")]).rename_columns(["source", "dropped_share"]).sort_by("source")
+    rule = pc.fill_null(rows["rule"].cast(pa.string()), "")
+    alike = pc.is_in(rule, pa.array(["duplicate.near", "duplicate.substring"]))
+    admissible = pc.or_(pc.or_(alike, pc.equal(rule, "duplicate.exact")), pc.is_in(verdict, pa.array(ADMITTED)))
+    share = pc.if_else(admissible, alike.cast(pa.float64()), None)
+    grouped = pa.table({"source": source, "dropped_share": dropped, "duplicate_share": share}).group_by("source")
+    means = grouped.aggregate([("dropped_share", "mean"), ("duplicate_share", "mean")])
+    found = means.rename_columns(["source", "dropped_share", "duplicate_share"]).sort_by("source")
+    return found.set_column(2, "duplicate_share", pc.fill_null(found["duplicate_share"], 0.0))
 
 
 def _corpus(rows: pa.Table, facts: Mapping[str, Any], verdict: pa.ChunkedArray) -> pa.Table:

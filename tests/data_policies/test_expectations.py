@@ -31,7 +31,11 @@ FULL = Policy(
     toxicity=Toxicity(thresholds={"obscene": 0.7}),
     duplicates=Duplicates(threshold=0.9),
     gates=Gates(
-        maximum_quarantine_share=0.2, maximum_dropped_share_per_source=0.3, maximum_source_kl=0.4, minimum_kept=7
+        maximum_quarantine_share=0.2,
+        maximum_dropped_share_per_source=0.3,
+        maximum_source_kl=0.4,
+        minimum_kept=7,
+        maximum_duplicate_share_per_source=0.6,
     ),
 )
 
@@ -67,6 +71,7 @@ def test_the_bounds_are_those_of_the_policy():
         "corpus.admitted.minimum": ("admitted", 7, None, False),
         "corpus.quarantine_share.maximum": ("quarantine_share", 0, 0.2, False),
         "sources.dropped_share.maximum": ("dropped_share", 0, 0.3, False),
+        "sources.duplicate_share.maximum": ("duplicate_share", 0, 0.6, False),
         "corpus.source_kl.maximum": ("source_kl", 0, 0.4, False),
     }
     assert found["admitted.language.allowed"]["value_set"] == ["en"]
@@ -76,7 +81,11 @@ def test_the_bounds_are_those_of_the_policy():
 def test_what_the_policy_leaves_open_is_not_asked():
     lean, full = by_name(LEAN, with_previous=True), by_name(FULL, with_previous=True)
     assert lean.keys() < full.keys()
-    always = {name for name in full if not re.search(r"language|quality|toxicity|quarantine|dropped|threshold", name)}
+    always = {
+        name
+        for name in full
+        if not re.search(r"language|quality|toxicity|quarantine|dropped|duplicate_share|threshold", name)
+    }
     assert lean.keys() == always | {"duplicates.similarity.threshold"}
     assert full.keys() - by_name(FULL).keys() == {"corpus.source_kl.maximum"}
 

@@ -34,7 +34,11 @@ POLICY = Policy(
     toxicity=Toxicity(thresholds={"toxicity": 0.8, "threat": 0.5}),
     duplicates=Duplicates(threshold=0.8),
     gates=Gates(
-        maximum_quarantine_share=0.5, maximum_dropped_share_per_source=0.7, maximum_source_kl=0.5, minimum_kept=5
+        maximum_quarantine_share=0.5,
+        maximum_dropped_share_per_source=0.7,
+        maximum_source_kl=0.5,
+        minimum_kept=5,
+        maximum_duplicate_share_per_source=0.5,
     ),
 )
 
@@ -186,6 +190,17 @@ def fact(**values: Any) -> Callable[[Rows, dict[str, Any]], None]:
     return lambda rows, facts: facts.update(values)
 
 
+def resemble(*numbers: int) -> Callable[[Rows, dict[str, Any]], None]:
+    """Drop these records as near-duplicates of record 0."""
+
+    def corrupt(rows: Rows, facts: dict[str, Any]) -> None:
+        refuse("drop", "duplicate.near", *numbers)(rows, facts)
+        for number in numbers:
+            rows[number].update(survivor_id=rows[0]["record_id"], similarity=0.9)
+
+    return corrupt
+
+
 def few_admitted(rows: Rows, facts: dict[str, Any]) -> None:
     refuse("drop", "language.not_allowed", 1, 2, 3, 4, 5, 6, 8)(rows, facts)
     refuse("quarantine", "error.pii", 7, 9, 18, 19, 20, 21)(rows, facts)
@@ -197,6 +212,7 @@ WHOLES: list[tuple[str, Callable[[Rows, dict[str, Any]], Any]]] = [
     ("ledger.record_id.form", lambda rows, facts: rows[3].update(record_id=SECRET)),
     ("ledger.record_id.form", lambda rows, facts: rows[3].update(record_id="0" * 31 + "G")),
     ("sources.dropped_share.maximum", refuse("drop", "language.not_allowed", *range(1, 10, 2), 19)),
+    ("sources.duplicate_share.maximum", resemble(*range(1, 9, 2))),
     ("corpus.ledger.closed", fact(read=25)),
     ("corpus.ledger.closed", lambda rows, facts: rows.pop()),
     ("corpus.admitted.minimum", few_admitted),
