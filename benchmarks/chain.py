@@ -55,7 +55,7 @@ def chain(
     for scorer in given:
         work[scorer.name] = lambda scorer=scorer: steps.score_stage(home, done["ingest"], scorer, engine)  # type: ignore[misc]
     work["decide"] = lambda: steps.decide_stage(home, done["ingest"], scored(), policy)
-    work["duplicates"] = lambda: steps.pairs_stage(home, done["ingest"], scored(), done["decide"], policy, engine)
+    work["duplicates"] = lambda: steps.pairs_stage(home, done["ingest"], policy, engine)
     for name, step in work.items():
         with around(name):
             done[name] = step()

@@ -83,7 +83,7 @@ def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list
     if policy.toxicity is not None:
         scored.append(toxicity(place, ingested, scored, policy, engine, recipe.download_models))
     decided = decide(place, ingested, scored, policy)
-    pairs = duplicates(place, ingested, scored, decided, policy, engine)
+    pairs = duplicates(place, ingested, policy, engine)
     stages = [ingested, *scored, decided, pairs]
     curated = Curated(
         name=recipe.name,

@@ -87,7 +87,6 @@ def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None)
         scored.drop_columns(["ingest_rule", "ingest_detail"]),
         "scores",
     )
-    trial = verdicts is not None  # a record that only the tried policy admits was never compared: it stays
     if verdicts is None:
         verdicts = pq.read_table(Path(curated.decided.path) / "verdicts.parquet")
     table = beside(table, verdicts, "verdicts")
@@ -96,7 +95,7 @@ def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None)
     facts = written_facts(curated.ingested, table, policy)
     for name in facts.column_names:
         table = table.append_column(name, facts[name])
-    table = _without_duplicates(table, curated, policy, trial)
+    table = _without_duplicates(table, curated, policy)
     kept = pc.is_in(table["verdict"], pa.array(ADMITTED))
     for column in facts.column_names:
         table = _set(table, column, pc.if_else(kept, table[column], pa.scalar(None, table[column].type)))
@@ -188,7 +187,7 @@ def _without_erased(table: pa.Table, suppressed: tuple[str, ...]) -> pa.Table:
     return _set(table, "rules", pa.array(rules, pa.list_(pa.string())))
 
 
-def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial: bool) -> pa.Table:
+def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
     """Let the duplicates among the admissible go: verdict drop, their survivor and the similarity beside it."""
     admissible = table.filter(pc.is_in(table["verdict"], pa.array(ADMITTED)))
     candidates = pa.table(
@@ -201,10 +200,7 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy, trial
         }
     )
     similar = read_pairs(Path(curated.pairs.path))
-    compared = pc.is_in(candidates["record_id"], similar.classes["record_id"])
-    if not trial and pc.all(compared).as_py() is False:  # of none: null
-        raise RuntimeError("a record is admissible that was never compared with the others")
-    dropped = elect(candidates.filter(compared), similar, policy.duplicates.threshold)
+    dropped = elect(candidates, similar, policy.duplicates.threshold)
     position = pc.index_in(table["record_id"], dropped["record_id"]).combine_chunks()
     gone = pc.is_valid(position)
     rule = dropped["rule"].take(position)

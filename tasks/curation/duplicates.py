@@ -77,9 +77,10 @@ def find_pairs(
     """Classes of equal texts, and every verified pair of classes with Jaccard >= min(threshold, 0.5).
 
     `texts`: record_id, source, text; of a table without ``source`` all are of one. They are read a block at a time, up
-    to three times; in memory stay 280 bytes of each signature. `order`: the rows (by record_id) in `election_order`,
-    which matters in very large buckets only (`minhash.candidates`). A pair at `threshold` is found with probability
-    >= minhash.RECALL; there are no false pairs. `progress` is called with the number of texts just signed.
+    to three times; in memory stay 280 bytes of each signature. `order`: the rows (by record_id), those that an election
+    is likely to keep first; it matters in very large buckets only (`minhash.candidates`). A pair at `threshold` is
+    found with probability >= minhash.RECALL; there are no false pairs. `progress` is called with the number of texts
+    just signed.
     RuntimeError when the engine loses rows.
     """
     given = TableBlocks(texts) if isinstance(texts, pa.Table) else texts

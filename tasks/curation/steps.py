@@ -24,7 +24,7 @@ from tasks.engine import output_schema, require_same_rows, score_blocks, transie
 from tasks.governance.ledger import ROW_GROUP, write_parquet
 from tasks.home import Home
 from tasks.progress import progress
-from tasks.stages import Stage, Transient, run_stage, sha256_json
+from tasks.stages import Stage, Transient, run_stage
 
 DECIDE_VERSION = 1
 DESIGN_THRESHOLD = 0.8  # Jaccard
@@ -121,43 +121,26 @@ def decide_stage(home: Home, ingested: Stage, stages: Sequence[Stage], policy: P
     return run_stage(home.stages, "decide", DECIDE_VERSION, inputs, build)
 
 
-def pairs_stage(
-    home: Home, ingested: Stage, stages: Sequence[Stage], decided: Stage, policy: Policy, engine: Engine
-) -> Stage:
-    """Classes of equal texts and verified near-duplicate pairs among the admissible records.
+def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> Stage:
+    """Classes of equal texts and verified near-duplicate pairs among all records that could be read.
 
-    Signed for the policy's threshold or DESIGN_THRESHOLD, whichever is lower: raising it signs nothing again.
+    Refused ones are compared too, so that no threshold but its own makes this stage again; they are not elected. Signed
+    for the policy's threshold or DESIGN_THRESHOLD, whichever is lower: raising it signs nothing again.
     """
-    from tasks.curation.duplicates import VERSION, election_order, find_pairs
+    from tasks.curation.duplicates import VERSION, find_pairs
 
-    admissible = admissible_ids(decided)
     design = min(policy.duplicates.threshold, DESIGN_THRESHOLD)
 
     def build(folder: Path) -> None:
-        wanted = np.asarray(pc.is_in(records(ingested, ["record_id"])["record_id"], admissible))
-        texts = FileBlocks(Path(ingested.path) / "records.parquet", wanted)
-        order = election_order(_standing(ingested, stages, policy, wanted))
+        given = records(ingested, ["record_id", "bytes", "ingest_rule"])
+        readable = np.asarray(pc.equal(given["ingest_rule"], ""))
+        given = given.filter(pa.array(readable))
+        order = pc.sort_indices(given, sort_keys=[("bytes", "descending"), ("record_id", "ascending")]).to_numpy()
+        texts = FileBlocks(Path(ingested.path) / "records.parquet", readable)
         with progress("duplicates", len(texts)) as advance:
             find_pairs(texts, design, engine, advance, order).write(folder)
 
-    inputs = {"records": ingested.digest, "admissible": sha256_json(admissible.to_pylist()), "threshold": design}
-    inputs["licences"] = list(policy.licences.allow)  # their order is that of the election
-    return run_stage(home.stages, "duplicates", VERSION, inputs, build)
-
-
-def _standing(ingested: Stage, stages: Sequence[Stage], policy: Policy, wanted: np.ndarray) -> pa.Table:
-    """What the records stand for election with, as far as it is known before redaction."""
-    by_name = {stage.name: stage for stage in stages}
-    given = records(ingested, ["record_id", "bytes"]).filter(wanted)
-    licence = scores(by_name["licences"], ["licence"])["licence"].filter(wanted)
-    return pa.table(
-        {
-            "record_id": given["record_id"],
-            "licence_rank": licence_ranks(licence, policy),
-            "quality": election_quality(by_name["quality"]).filter(wanted),
-            "length": given["bytes"],
-        }
-    )
+    return run_stage(home.stages, "duplicates", VERSION, {"records": ingested.digest, "threshold": design}, build)
 
 
 def election_quality(quality: Stage) -> pa.ChunkedArray:
