@@ -28,6 +28,7 @@ PROBES = {  # metric: (row, colour)
     "eval/linear_top1": ("this encoder", BLUE),
     "eval/random_init_top1": ("random-init encoder", ORANGE),
     "eval/tfidf_top1": ("TF-IDF, whole text", GREEN),
+    "eval/raw_pixels_top1": ("raw pixels", GREEN),
     "eval/majority_top1": ("majority class", GREY),
 }
 LEVELS = {  # metric: (name, colour, line style)
