@@ -20,8 +20,8 @@ from ssl_models.keys import stream
 from tasks.learning import baselines
 
 TEXT = (
-    "the miller turns the wheel . the wheel turns the stone . the stone grinds the grain . the miller sells the flour . "
-    "the baker buys the flour . the baker sells the bread . the miller buys the bread ."
+    "the miller turns the wheel . the wheel turns the stone . the stone grinds the grain . the miller sells the flour "
+    ". the baker buys the flour . the baker sells the bread . the miller buys the bread ."
 )
 
 
@@ -55,11 +55,8 @@ def bigram_measures(text: str = TEXT) -> dict[str, float]:
     first = max(following, key=lambda word: (lefts.count(word), word))
     after = dict(following[first])
     q = torch.tensor([after.get(word, 0.0) for word in vocabulary], dtype=torch.float64)
-    return {
-        "unigram": float(losses.entropy(p)),
-        "bigram": given,
-        f"kl_after_{first}": float(losses.kl_divergence(q, p)),
-    }
+    divergence = float(losses.kl_divergence(q, p))
+    return {"unigram": float(losses.entropy(p)), "bigram": given, f"kl_after_{first}": divergence}
 
 
 def _points(count: int, clusters: int, dimensions: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -95,21 +92,16 @@ def views(steps: int = 300, seed: int = 0) -> dict[str, float]:
         return float((((first @ second.T).argmax(1)) == torch.arange(256)).float().mean())
 
     before, curve = found(), []
-    for step in range(steps):
+    for _ in range(steps):
         chosen = signal[:256][torch.randperm(256, generator=generator)[:64]]
-        loss = losses.nt_xent(*(model(x) for x in two(chosen)), 0.1)
+        first, second = (model(x) for x in two(chosen))
+        loss = losses.nt_xent(first, second, 0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         curve.append(float(loss.detach()))
-        del step
-    return {
-        "chance_loss": math.log(127),
-        "first_loss": curve[0],
-        "last_loss": curve[-1],
-        "before": before,
-        "after": found(),
-    }
+    figures = {"chance_loss": math.log(127), "first_loss": curve[0], "last_loss": curve[-1]}
+    return {**figures, "before": before, "after": found()}
 
 
 def triplet(folder: Path, steps: int = 200, seed: int = 0) -> dict[str, float]:
@@ -124,12 +116,10 @@ def triplet(folder: Path, steps: int = 200, seed: int = 0) -> dict[str, float]:
     for _ in range(steps):
         anchor = torch.randint(300, (128,), generator=generator)
         positive = (anchor + 3 * torch.randint(1, 100, (128,), generator=generator)) % 300
-        negative = (
-            anchor
-            + 1
-            + torch.randint(0, 2, (128,), generator=generator)
-            + 3 * torch.randint(0, 100, (128,), generator=generator)
-        ) % 300
+        other = 3 * torch.randint(0, 100, (128,), generator=generator) + torch.randint(
+            1, 3, (128,), generator=generator
+        )
+        negative = (anchor + other) % 300
         z = model(x)
         loss = losses.triplet(z[anchor], z[positive], z[negative], margin=0.5)
         optimizer.zero_grad()

@@ -13,9 +13,8 @@ def test_the_next_word_from_its_left_neighbour():
     assert following["c"] == [("a", 1.0)]
     measures = seeds.bigram_measures("a b a c a b .")
     assert measures["unigram"] > measures["bigram"]
-    assert measures["bigram"] == pytest.approx(
-        (3 * -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)) + 2 * math.log(2)) / 6
-    )
+    after_a = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
+    assert measures["bigram"] == pytest.approx((3 * after_a + 2 * math.log(2)) / 6)
     assert measures["kl_after_a"] > 0
 
 
