@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tasks.governance.ledger import read_ledger
-from tests_support import text, write_recipe
+from tests_support import pieces, text, write_recipe
 
 pytestmark = pytest.mark.flow
 
@@ -115,16 +115,6 @@ def test_one_value_has_one_pseudonym_over_the_corpus_and_only_the_key_tells_whos
     assert re.search(rf"Write to {jane} or call <PHONE_[0-9a-f]{{8}}> soon\.$", first)
     assert second.endswith(f"Write to {jane} instead, not to {joe} today.")
     assert jane != joe
-
-
-def pieces(path):
-    """What a file holds: its bytes, and the decoded values of a table."""
-    yield path.read_bytes()
-    if path.suffix == ".parquet":
-        yield str(pq.read_table(path).to_pylist()).encode()
-    elif path.suffix in (".arrow", ".idx"):
-        with pa.memory_map(str(path)) as source:
-            yield str(pa.ipc.open_file(source).read_all().to_pylist()).encode()
 
 
 def test_no_raw_value_is_left_anywhere_but_in_the_text_as_read(curated):

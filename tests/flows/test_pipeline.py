@@ -17,7 +17,7 @@ from tasks.governance.manifest import leaf, merkle_root, read_manifest
 from tasks.governance.models import models_of
 from tasks.governance.verification import verify
 from tasks.home import Home
-from tests_support import corpus_lines
+from tests_support import PLANTED, corpus_lines, pieces
 
 pytestmark = pytest.mark.flow
 
@@ -59,17 +59,27 @@ def test_the_manifest_says_what_is_there(mini):
 
 
 def test_no_personal_data_outside_the_source(mini):
-    """Not in the ledger, shards, gate, Prefect results, MLflow store, runs or logs: a scan of every byte under HOME.
+    """Not in the ledger, shards, gate, MLflow store, runs, tokenizer or logs: a scan of every byte under HOME, of what
+    tables and databases hold, and of the Prefect server's database.
 
     The ingest stage holds the text as read, by design; it is the one place.
     """
+    from prefect.settings import get_current_settings
+
     home, _ = mini
-    for path in home.rglob("*"):
-        if path.is_file() and not path.relative_to(home).parts[1].startswith(("ingest-", "hmac")):
-            assert b"kornmuehle" not in path.read_bytes(), path
-    for path in home.rglob("*.parquet"):
-        if "ingest-" not in str(path):
-            assert "kornmuehle" not in str(pq.read_table(path).to_pylist()), path
+    database = Path(str(get_current_settings().server.database.connection_url.get_secret_value()).partition("///")[2])
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert database.is_file()
+    assert home / "mlflow" / "mlflow.db" in files
+    where = {value: set() for value in PLANTED}
+    for path in [*files, database]:
+        for piece in pieces(path):
+            for value in PLANTED:
+                if value.encode() in piece:
+                    where[value].add(path)
+    for value, paths in where.items():
+        assert paths, f"the scan must see {value} in the ingest stage"
+        assert all(path.relative_to(home).parts[1].startswith("ingest-") for path in paths), paths
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # `datasets` leaves the tar open
