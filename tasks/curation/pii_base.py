@@ -68,7 +68,7 @@ def _one_of(signs: list[str]) -> str:
 NO_PLACEHOLDER = r"(?<!<(?=[A-Z][A-Z_]*(?:_[0-9a-f]{8})?>))"
 #: What may stand between a caption and its value: signs and blanks (one new line), and a few words.
 FILLER = (
-    r"(?:[ \t:=#*_|(\[\"'`>.,;/\\–—-]"
+    r"(?:/[A-Z]{2,6}(?![\p{L}\p{N}])|[ \t:=#*_|(\[\"'`>.,;/\\–—-]"
     r"|\r?\n(?![^\n]{0,3}\n)|</?\w{1,12}>"
     r"|(?i:numbers?|num|no|nr|nº|n°|núm(?:ero)?|numéro|numero|número|nummer|code|card|id|identifier)(?![\p{L}\p{N}])"
     r"|号码?|號碼?|番号|번호"

@@ -112,10 +112,10 @@ def confirm_obfuscated_email(match: regex.Match, reserved: bool) -> Found | None
 
 _VERSION_BEFORE = regex.compile(
     r"(?:(?:version|release|revision|build|firmware|section|chapter|clause|figure|table|paragraph|appendix|§"
-    r"|(?<![a-z])(?:ver|rev|oid|step|tag|sec|v))s?[\s:=.\"'(v#]*|[=<>~!^]=?\s*|\w/)$",
+    r"|(?<![a-z])(?:ver|rev|oid|step|tag|sec|v))s?[\s:=.\"'(v#]*|[=<>~!^]=?\s*(?:\d+:)?|\w/)$",
     regex.IGNORECASE,
 )
-_ASSIGNED = regex.compile(r"[A-Za-z]\s*=$")  # client=81.2.69.142, and not pkg==1.2.3.4
+_ASSIGNED = regex.compile(r"[A-Za-z]\s*=\s*$")  # client=81.2.69.142, and not pkg==1.2.3.4
 _HOST_BEFORE = regex.compile(
     r"(?:(?<!<)\b(?:ip(?:v[46])?|addr(?:ess)?(?:es)?|hosts?|servers?|clients?|peers?|gateway|dns|ping|ssh|from|connect(?:ed|ion)?"
     r"|resolver?|node|remote|listen)\b[^\n]{0,16}|://|@)$",

@@ -92,6 +92,7 @@ REGIONS = (
     "PK", "PH",
 )  # fmt: skip
 _NO_PHONE = regex.compile(r"\d{4}-\d\d?-\d\d?|\d+\.\d+|(?:19|20)\d\d[-–](?:19|20)\d\d")  # dates, decimals, years
+_DATE = regex.compile(r"(?:0\d|[12]\d|3[01])[-. ](?:0\d|1[0-2])[-. ](?:19|20)\d\d(?!\d)")
 _DIRECT = regex.compile(
     r"(?:[\s.:：#=(]|\\n)*(?:(?:no|nr|number|is|me at|us at|at|me on|us on|on)[\s.:：#=(]*)?", regex.IGNORECASE
 )
@@ -163,7 +164,9 @@ def _confirm_international(match: regex.Match) -> Found | None:
 def _confirm_national(match: regex.Match) -> Found | None:
     text, groups = match["national"], regex.findall(r"\d+", match["national"])
     steps = {int(b) - int(a) for a, b in pairwise(groups)}
-    if not 10 <= len(_digits(text)) <= 12 or len(steps) == 1 or _NO_PHONE.search(text):  # 01 02 03 04 05 is a count
+    if (
+        not 10 <= len(_digits(text)) <= 12 or len(steps) == 1 or _NO_PHONE.search(text) or _DATE.match(text)
+    ):  # 01 02 03 04 05 is a count
         return None
     value = _valid_somewhere(text)
     return Found(match.start("national"), match.end("national"), value) if value else None

@@ -59,7 +59,7 @@ _KEY_BLOCK = (
     r"|(?:\s*[A-Za-z0-9+/]{20,}={0,2})*+(?:\s*\n[A-Za-z0-9+/]+={0,2}(?=\s*\n|\s*\Z))?)"
 )
 _PLACEHOLDER = regex.compile(
-    r"(?i)x{4,}|\*{3,}|\.{3}|…|example|sample|dummy|fake|placeholder|change[_-]?me|your[_-]|my[_-]|[<>{}$]|%\(|%s|1234567|abcdefg"
+    r"(?i)x{4,}|\*{3,}|\.{3}|…|example|sample|dummy|fake|placeholder|change[_-]?me|your[_-]|my[_-]|[<>{}]|^\$|\$(?-i:[({A-Z_])|%\(|%s|1234567|abcdefg"
     r"|redacted|secret[_-]?(?:key|here)|insert|todo|foo|bar(?:$|[^a-z])|test"
 )
 

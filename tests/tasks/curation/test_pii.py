@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 
+import pii_cases
 import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
@@ -179,7 +180,8 @@ def test_luhn_agrees_with_the_definition(number):
     assert [luhn(f"{body}{check}") for check in range(10)] == [(total + check) % 10 == 0 for check in range(10)]
 
 
-VALUES = st.sampled_from([(text, kind, marked) for text, kind, marked in FINDINGS])
+CASES = [(case.text, *case.spans[0]) for case in pii_cases.read() if len(case.spans) == 1]
+VALUES = st.sampled_from(FINDINGS + [(text, kind, text[start:end]) for text, kind, start, end in CASES])
 
 
 @settings(deadline=None, max_examples=150)
@@ -227,6 +229,15 @@ FRAGMENTS += [
     "2a00",
     "tel",
     "<PHONE>",
+    "SSN",
+    "PESEL",
+    "passport",
+    "536-90-4399",
+    "44051401359",
+    "00:1a:2b:3c:",
+    "4d:5e",
+    "key=",
+    "9f3cA7b2K1mQ8zX4",
     "&#64;",
     "\u200b",
     "１",
@@ -353,6 +364,18 @@ def test_threads_and_pickles_agree():
         "eyJ",
         "://a:",
         "-----BEGIN PRIVATE KEY-----",
+        "ssn ",
+        "PESEL 1",
+        "passport: ",
+        "password=",
+        "key='a1",
+        "00:1a:",
+        "0x",
+        "bc1q",
+        "1A",
+        "01 23 ",
+        "\\nA",
+        "[.]",
     ],
 )
 def test_a_long_line_of_anything_is_scanned(unit):
