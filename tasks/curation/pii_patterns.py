@@ -2,7 +2,7 @@
 
 The prefilter is a Hyperscan expression over the UTF-8 bytes and must match every text that holds a finding (a
 superset); the candidate is a `regex` over the text; the confirmation checks checksum, registry or context. Secrets are
-in `pii_secrets`, numbers of persons in `pii_ids`, of devices and wallets in `pii_devices`.
+in `pii_secrets`, numbers of persons in `pii_ids` and `pii_documents`, of devices and wallets in `pii_devices`.
 
 To add a kind: a confirmation, a line in `PATTERNS`, and a new `Pii.VERSION`.
 """
@@ -13,7 +13,7 @@ import hashlib
 
 import regex
 
-from tasks.curation import pii_devices, pii_ids, pii_secrets
+from tasks.curation import pii_devices, pii_documents, pii_ids, pii_secrets
 from tasks.curation.pii_base import Pattern, any_case
 from tasks.curation.pii_network import (
     confirm_credentials,
@@ -75,6 +75,7 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     *pii_devices.PATTERNS,
     *pii_ids.PATTERNS,
+    *pii_documents.PATTERNS,
     Pattern(
         "iban",
         r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",

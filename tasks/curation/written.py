@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from data_policies.decide import span_actions
 from data_policies.schema import Policy
 from tasks.curation.blocks import FileBlocks
-from tasks.curation.pii import redact
+from tasks.curation.pii_redaction import redact
 from tasks.curation.records import Engine
 from tasks.curation.shards import PLACE_SCHEMA, Shards, shard_of, tar_bytes, write_shards
 from tasks.governance.verdicts import ADMITTED

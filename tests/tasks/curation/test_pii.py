@@ -10,13 +10,14 @@ import threading
 import pii_cases
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.curation import pii
-from tasks.curation.pii import Pii, apply_redactions, placeholder, pseudonym, redact
+from tasks.curation.pii import Pii
 from tasks.curation.pii_numbers import IBAN_LENGTHS, luhn
 from tasks.curation.pii_patterns import PATTERNS, digest
+from tasks.curation.pii_redaction import placeholder, pseudonym, redact
 from tasks.curation.pii_views import normalised, replaced
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -264,7 +265,7 @@ def test_the_prefilter_loses_nothing(text):
 
     expected = EVERY.find(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pii, "_prefilter", everything)
+        patch.setattr(pii, "prefilter", everything)
         exact = EVERY.find(text)
     # Decoding an entity, a digit of another script or a dash matters only where the prefilter asks for it.
     if normalised(text).text == text:
@@ -429,16 +430,3 @@ def test_an_action_that_does_not_exist_keeps_nothing():
 def test_redact_refuses_impossible_spans(places):
     with pytest.raises(ValueError, match="overlaps another or lies outside"):
         redact("0123456789", [{"type": "ip", "start": a, "end": b, "action": "redact"} for a, b in places])
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.one_of(st.none(), TEXT, VALUES.map(lambda v: v[0])), max_size=10))
-def test_columns_are_redacted_as_texts_are(texts):
-    spans = EVERY.score(table(texts))["spans"]
-    got = apply_redactions(table(texts)["text"], spans, ALL)
-    assert got.type == pa.large_string()
-    expected = [None if t is None else redact(t, s, ALL) for t, s in zip(texts, spans.to_pylist(), strict=True)]
-    assert got.to_pylist() == expected
-    assume(texts)
-    with pytest.raises(ValueError, match="rows of spans"):
-        apply_redactions(table(texts)["text"], spans.slice(1), ALL)

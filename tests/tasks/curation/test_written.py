@@ -9,7 +9,7 @@ import pytest
 
 from data_policies.load import load_policy
 from tasks.curation import blocks, written
-from tasks.curation.pii import redact
+from tasks.curation.pii_redaction import redact
 from tasks.curation.records import RECORD_SCHEMA, Engine
 from tasks.curation.shards import JSON_KEYS, write_shards
 from tasks.curation.written import write_in_rounds, written_facts, written_texts
