@@ -47,17 +47,19 @@ def repeated_characters(batch: Tokenised) -> dict[int, np.ndarray]:
 def _taken(places: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
     """The places of the copies that are taken out, from the front: none may overlap another."""
     order = np.argsort(places)
-    seen = bytearray(int(groups[-1]) + 1 if len(groups) else 0)
-    free, taken = 0, []
-    for place, group in zip(places[order].tolist(), groups[order].tolist(), strict=True):
-        if place < free:
-            continue
+    places, members = places[order], groups[order].tolist()
+    behind = np.searchsorted(places, places + n).tolist()  # the next place that does not overlap
+    seen = bytearray(len(groups) + 1)
+    at, taken = 0, []
+    while at < len(members):
+        group = members[at]
         if seen[group]:
-            taken.append(place)
-            free = place + n
+            taken.append(at)
+            at = behind[at]
         else:
             seen[group] = 1
-    return np.array(taken, np.int64)
+            at += 1
+    return places[np.array(taken, np.int64)]
 
 
 def _mixed(keys: np.ndarray) -> np.ndarray:

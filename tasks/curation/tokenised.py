@@ -5,7 +5,6 @@ Suffixes name the axes: D texts, L lines, T words (of all texts, one after the o
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 import unicodedata
@@ -32,8 +31,24 @@ SIGN, ALPHABETIC, STOP, PUNCTUATION = 1, 2, 4, 8  # what a word is; bits from 16
 _STOP_KINDS = {word: 1 << (16 + place) for place, word in enumerate(STOP_WORDS)}
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=8).digest()
+class _Growing:
+    """Whole numbers that are appended one by one and read as an array: only what is new is copied."""
+
+    def __init__(self, kind: str) -> None:
+        self.new = array(kind)
+        self.append = self.new.append
+        self.held = np.empty(1024, self.new.typecode)
+        self.count = 0
+
+    def read(self) -> np.ndarray:
+        """All of them. What was read before stays as it is: numbers are never changed."""
+        count = self.count + len(self.new)
+        if count > len(self.held):
+            self.held = np.concatenate([self.held[: self.count], np.empty(2 * count, self.held.dtype)])
+        self.held[self.count : count] = self.new
+        del self.new[:]
+        self.count = count
+        return self.held[:count]
 
 
 class _Table(dict[str, int]):
@@ -42,51 +57,50 @@ class _Table(dict[str, int]):
     def __init__(self) -> None:
         super().__init__()
         self.words: dict[str, int] = {}
-        self.kind, self.length, self.key = array("i"), array("q"), array("Q")  # of each word
-        self.first, self.count, self.cut = array("q"), array("q"), array("q")  # of each chunk: its words in `cut`
-        self.characters = 0
+        self.kind, self.length, self.key = _Growing("i"), _Growing("q"), _Growing("Q")  # of each word
+        self.first, self.count, self.cut = _Growing("q"), _Growing("q"), _Growing("q")  # of each chunk: words in `cut`
+        self.entered, self.chunks, self.characters = 0, 0, 0
         self.adding = threading.Lock()
 
     def __missing__(self, chunk: str) -> int:
         pieces = cut(chunk)
         with self.adding:
-            if chunk in self:
-                return self[chunk]
-            first = len(self.cut)
-            self.characters += len(chunk)
+            known, enter = self.words.get, self.cut.append
             for word in pieces:
-                number = self.words.get(word)
-                self.cut.append(self._enter(word) if number is None else number)
-            self.first.append(first)
+                number = known(word)
+                enter(self._enter(word) if number is None else number)
+            self.first.append(self.entered)
             self.count.append(len(pieces))
-            self[chunk] = number = len(self.first) - 1
+            self.entered += len(pieces)
+            self.characters += len(chunk)
+            self[chunk] = number = self.chunks  # not len(self): another thread may have entered the same chunk
+            self.chunks += 1
         return number
 
     def _enter(self, word: str) -> int:
-        plain, content = word.isascii(), word.encode("utf-8", "surrogatepass")
         if word.isalpha():
             kind = ALPHABETIC | _STOP_KINDS.get(word, 0)
+        elif word.isascii():
+            kind = ALPHABETIC if _LETTER.search(word) else 0
+            if not word.strip(_SIGNS):
+                kind |= SIGN | STOP * (word in _STOPS)
+            if not word.strip(_PLAIN_PUNCTUATION):
+                kind |= PUNCTUATION
         else:
             kind = SIGN * (not word.strip(_SIGNS)) | STOP * (word in _STOPS)
-            kind |= ALPHABETIC * bool(_LETTER.search(word) if plain else any(sign.isalpha() for sign in word))
-            if plain:
-                kind |= PUNCTUATION * (not word.strip(_PLAIN_PUNCTUATION))
-            else:
-                kind |= PUNCTUATION * all(unicodedata.category(sign)[0] == "P" for sign in word)
+            kind |= ALPHABETIC * any(sign.isalpha() for sign in word)
+            kind |= PUNCTUATION * all(unicodedata.category(sign)[0] == "P" for sign in word)
         self.kind.append(kind)
         self.length.append(len(word))
-        # The same in every process. A short word is its own key; no digest of a longer one has its length on top.
-        short = len(content) < 8
-        digest = content + bytes(7 - len(content)) + bytes([len(content)]) if short else _digest(content)
-        self.key.append(int.from_bytes(digest, "little"))
-        self.words[word] = len(self.words)
-        return len(self.words) - 1
+        # Another in every process, but only asked whether it is equal: nothing that is measured depends on its value.
+        self.key.append(hash(word) & 0xFFFFFFFFFFFFFFFF)
+        self.words[word] = number = len(self.words)
+        return number
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """kind, length, key of the words; first, count, cut of the chunks. Copies: the table grows on."""
+        """kind, length, key of the words; first, count, cut of the chunks."""
         with self.adding:
-            tables = (self.kind, self.length, self.key, self.first, self.count, self.cut)
-            return tuple(np.array(table) for table in tables)
+            return tuple(table.read() for table in (self.kind, self.length, self.key, self.first, self.count, self.cut))
 
 
 _table = _Table()

@@ -180,6 +180,10 @@ def cut(chunk: str) -> list[str]:
     """The words of a chunk without blanks; joined they are the chunk."""
     if chunk.isalpha():
         return list(EXCEPTIONS.get(chunk, (chunk,)))
+    last, word = chunk[-1:], chunk[:-1]
+    # What most chunks are, without the search: a word, and a sign that ends nothing but a sentence or a clause.
+    if word.isalpha() and (last in ",;)!?" or (last == "." and word[-1].islower() and chunk not in EXCEPTIONS)):
+        return [*EXCEPTIONS.get(word, (word,)), last]
     words = _cut(chunk, EXCEPTIONS)
     torn = _torn()
     if len(words) < 2 or torn.keys().isdisjoint(zip(words, words[1:], strict=False)):
