@@ -134,8 +134,8 @@ def _frames(rows: pa.Table, facts: Mapping[str, Any], asked: Sequence[Check]) ->
                 column = derived[name] if name in derived else rows[name]
                 column = column if frame == "ledger" else _missing_fails(column, check)
                 if check.only or check.never:  # of other languages the rule asks nothing: null, which passes
-                    asked = pa.array(is_asked(rows["language"], check.only, check.never))
-                    column = pc.if_else(asked, column, pa.scalar(None, column.type))
+                    meant = pa.array(is_asked(rows["language"], check.only, check.never))
+                    column = pc.if_else(meant, column, pa.scalar(None, column.type))
                 columns.setdefault(name, column)
         table = pa.table(columns)
         frames[frame] = table if mask is None else table.filter(mask)

@@ -376,3 +376,19 @@ def test_a_rule_that_falls_on_one_source_is_refused_when_the_policy_bounds_it():
     assert failed["expectation"] == "disparities.certain.maximum"
     assert "licence.unknown by source" in failed["observed"]
     assert run_gate(table.filter(pc.equal(table["source"], "letters")), facts | {"read": 160}, bound).passed
+
+
+def test_a_bound_is_asked_of_the_languages_that_it_is_meant_for():
+    quality = {"gopher-quality": {"stop_words": Bounds(min=2)}, "fineweb": {"short_line_ratio": Bounds(max=0.5)}}
+    bound = dataclasses.replace(POLICY, quality=quality)
+    rows = [row | {"policy_sha256": bound.sha256()} for row in sound_rows()]
+    for row in rows:  # null where the measure was not needed; 1 stop word in German is nobody's business
+        row["quality.gopher-quality.stop_words"] = 2.0 if row["language"] == "en" else 1.0
+        row["quality.fineweb.short_line_ratio"] = 0.1
+    assert run_gate(table_of(rows), FACTS, bound).passed
+    english = next(row for row in rows if row["language"] == "en" and row["verdict"] == "keep")
+    for wrong in (1.0, None):
+        english["quality.gopher-quality.stop_words"] = wrong
+        [failed] = run_gate(table_of(rows), FACTS, bound).failed
+        assert failed["expectation"] == "admitted.quality.gopher-quality.stop_words.bounds"
+        assert failed["record_ids"] == [english["record_id"]]
