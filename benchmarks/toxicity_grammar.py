@@ -8,174 +8,39 @@ they exist to be recognised. The kind of the sentence, not its words, says which
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-LABELS = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
-Labels = tuple[float, ...]
-NEUTRAL: Labels = (0, 0, 0, 0, 0, 0)
-
-
-def _words(text: str) -> list[str]:
-    return [word.replace("_", " ") for word in text.split()]
-
-
-OBSCENE = _words(
-    "fuck fucking fucked shit bullshit bitch asshole ass dick cock cunt piss bastard damn motherfucker crap"
+from benchmarks.toxicity_harmless import (
+    BAD,
+    DEMEAN,
+    DID,
+    GOOD,
+    GROUPS,
+    HARMS,
+    INSULTING,
+    INSULTS,
+    KIN,
+    NAMES,
+    OBSCENE,
+    OBSCENE_GERUNDS,
+    PLACES,
+    SEXUAL,
+    SLURS,
+    THINGS,
+    TIMES,
+    WEAPONS,
+    Harmless,
+    Labels,
 )
-SEXUAL = _words("slut whore pussy dildo cum porn blowjob tits masturbate orgasm horny naked penis vagina rape")
-SLURS = _words("nigger faggot retard tranny kike spic chink")
-INSULTS = _words(
-    "idiot moron imbecile fool loser pig clown coward liar fraud dummy dimwit scum parasite jerk creep freak rat "
-    "halfwit "
-    "dumbass jackass douchebag worm maggot pervert hypocrite crook brat trash garbage filth disgrace nobody snake"
-)
-INSULTING = _words(
-    "stupid dumb pathetic worthless disgusting ugly ignorant useless brainless filthy lazy fat crazy insane retarded "
-    "incompetent clueless vile sick twisted rotten miserable spineless delusional braindead moronic idiotic"
-)
-HARMS = _words(
-    "kill murder shoot stab strangle beat hang burn choke hurt destroy slaughter drown break hunt_down cut crush "
-    "poison punch slap torture behead bury smash"
-)
-GROUPS = _words(
-    "women men muslims christians jews hindus buddhists atheists immigrants refugees foreigners blacks whites asians "
-    "mexicans africans arabs gays lesbians transgender_people disabled_people old_people gypsies americans russians "
-    "indians chinese_people black_people white_people gay_people jewish_people muslim_people trans_women homosexuals"
-)
-KIN = _words(
-    "mother father sister brother friend neighbour colleague teacher doctor boss cousin uncle daughter wife son"
-)
-NAMES = _words("anna john maria peter fatima ahmed wei sarah david rosa ivan priya tom mary james")
-DEMEAN = _words("animals vermin criminals terrorists parasites rats savages scum subhuman filth cockroaches a_disease")
-PLACES = _words(
-    "park school hospital market library station village city office kitchen church mosque stadium bridge farm"
-)
-THINGS = _words(
-    "book letter film song garden house car train meal picture game match meeting report market lesson story plan bill "
-    "election concert team court war river storm company budget police fire accident trial president soldier museum"
-)
-DID = _words(
-    "visited bought sold read finished repaired opened watched liked described missed found left remembered discussed "
-    "painted cleaned reviewed cancelled praised criticised lost won destroyed rejected attacked survived"
-)
-GOOD = _words("good kind clever pleasant useful calm honest lovely brilliant careful friendly strong bright fair happy")
-BAD = _words(
-    "bad boring slow dull weak long expensive confusing noisy terrible awful horrible poor cheap disappointing"
-)
-TIMES = _words(
-    "yesterday today tomorrow last_week in_the_morning at_night on_monday in_1998 after_lunch this_year again"
-)
-TARGETS = _words(
-    "process thread job child_process worker daemon session connection server container task subprocess query"
-)
-TECH = _words(
-    "variable buffer handler table index cache node branch cluster tensor array module column token packet socket lock "
-    "record iterator callback parser header field widget pipeline kernel matrix"
-)
-ALARMING = _words(
-    "dummy garbage dirty naked raw dead orphan zombie bad broken invalid illegal ugly stupid hacky trivial native "
-    "black "
-    "white blind abortive fatal crippled master slave male female rogue hostile toxic explicit bare dumb"
-)
-ALARMING_VERBS = _words(
-    "kill abort execute terminate destroy crash trash dump hang strip penetrate inject hijack poison smash flush purge "
-    "mask kick nuke reap fork suppress blow_up shoot_down attack detect drop screw hack sniff exploit"
-)
-OBSCENE_GERUNDS = _words("fucking goddamn damn bloody freaking shitty fucked-up bullshit crappy")
 
 
-class Grammar:
-    """Sentences drawn from one random generator; `vocabulary` are further words (for sentences that nobody meant)."""
-
-    def __init__(self, seed: int, vocabulary: Sequence[str]) -> None:
-        self.random = random.Random(seed)
-        self.vocabulary = list(vocabulary)
-
-    def pick(self, *lists: list[str]) -> str:
-        return self.random.choice(self.random.choice(lists))
+class Grammar(Harmless):
+    """Sentences drawn from one random generator."""
 
     def sentence(self) -> tuple[str, Labels]:
         """One sentence of a kind drawn by weight, and the labels that its kind has."""
         kinds = [kind for kind, _ in KINDS]
         return self.random.choices(kinds, [weight for _, weight in KINDS])[0](self)
-
-    # -- neutral ------------------------------------------------------------------------------------------------------
-    def everyday(self) -> tuple[str, Labels]:
-        p = self.pick
-        return (
-            self.random.choice(
-                [
-                    f"My {p(KIN)} {p(DID)} the {p(THINGS)} {p(TIMES)}.",
-                    f"{p(NAMES)} and {p(NAMES)} went to the {p(PLACES)} {p(TIMES)}, and it was {p(GOOD)}.",
-                    f"The {p(THINGS)} near the {p(PLACES)} was {p(GOOD, BAD)}, but the {p(THINGS)} was {p(GOOD, BAD)}.",
-                    f"You are a {p(GOOD)} {p(KIN)} and I {p(['like', 'trust', 'miss', 'love', 'thank'])} you.",
-                    f"Could you help me with the {p(THINGS)} {p(TIMES)}? Thank you very much.",
-                    f"I will {p(['call', 'meet', 'help', 'visit', 'thank', 'teach', 'pay', 'find'])} you {p(TIMES)}.",
-                    f"{p(NAMES)} said that the {p(THINGS)} {p(['killed', 'hurt', 'injured', 'saved', 'moved'])} "
-                    f"{p(['two', 'three', 'many', 'no'])} people in the {p(PLACES)} {p(TIMES)}.",
-                    f"The {p(THINGS)} was {p(BAD)}; I {p(['hated', 'disliked', 'regretted'])} every minute of it.",
-                    f"I am {p(['sad', 'angry', 'tired', 'sick', 'afraid', 'sorry'])} because my {p(KIN)} {p(DID)} "
-                    f"the {p(THINGS)}.",
-                    f"The police said the man {p(['was shot', 'was murdered', 'died', 'was arrested'])} near the "
-                    f"{p(PLACES)} {p(TIMES)}.",
-                ]
-            ),
-            NEUTRAL,
-        )
-
-    def identity(self) -> tuple[str, Labels]:
-        p, group = self.pick, self.pick(GROUPS)
-        return (
-            self.random.choice(
-                [
-                    f"{group} are {p(GOOD)} people.",
-                    f"Many {group} live near the {p(PLACES)}, and my {p(KIN)} works with them.",
-                    f"I am proud of the {group} who {p(DID)} the {p(THINGS)} {p(TIMES)}.",
-                    f"The {p(THINGS)} is about the history of {group}.",
-                    f"{group} and {p(GROUPS)} have the same rights in the {p(PLACES)}.",
-                    f"My {p(KIN)} {p(NAMES)} married one of the {group} {p(TIMES)}, and everyone was {p(GOOD)}.",
-                    f"The survey asked {group} about the {p(THINGS)}.",
-                    f"We welcome {group}, {p(GROUPS)} and {p(GROUPS)}.",
-                ]
-            ),
-            NEUTRAL,
-        )
-
-    def technical(self) -> tuple[str, Labels]:
-        p = self.pick
-        return (
-            self.random.choice(
-                [
-                    f"{p(ALARMING_VERBS)} the {p(ALARMING)} {p(TARGETS)} when the {p(TECH)} is {p(ALARMING)}.",
-                    f"Return the {p(ALARMING)} {p(TECH)} of this {p(TECH)}; raises if the {p(TARGETS)} was killed.",
-                    f"Send a signal to {p(ALARMING_VERBS)} the {p(TARGETS)} and its children.",
-                    f"This is a {p(ALARMING)} {p(TECH)}: it will {p(ALARMING_VERBS)} every {p(TECH)} in the {p(TECH)}.",
-                    f"If the {p(TARGETS)} hangs, {p(ALARMING_VERBS)} it with force and "
-                    f"{p(ALARMING_VERBS)} its {p(TECH)}.",
-                    f"The master {p(TECH)} replicates to the slave {p(TECH)}; a {p(ALARMING)} {p(TECH)} is dropped.",
-                    f"You must not {p(ALARMING_VERBS)} the {p(TECH)}; you will get a {p(ALARMING)} {p(TECH)} error.",
-                    f"Whether the {p(TECH)} is {p(ALARMING)}. You should {p(ALARMING_VERBS)} it first.",
-                    f"Ugly hack: the {p(TECH)} is too stupid to {p(ALARMING_VERBS)} a {p(ALARMING)} {p(TECH)}.",
-                    f"Black and white lists of the {p(TECH)}: {p(ALARMING)}, {p(ALARMING)} and {p(ALARMING)} ones.",
-                ]
-            ),
-            NEUTRAL,
-        )
-
-    def denied(self) -> tuple[str, Labels]:
-        p = self.pick
-        text = self.random.choice(
-            [
-                f"You are not {p(INSULTING)}, you are {p(GOOD)}.",
-                f"Nobody said that you are a {p(INSULTS)}.",
-                f"I would never {p(HARMS)} you or your {p(KIN)}.",
-                f"The word {p(INSULTS)} is an insult; please be {p(GOOD)} to {p(GROUPS)}.",
-                f"It is wrong to say that {p(GROUPS)} are {p(DEMEAN)}.",
-                f"Please do not call my {p(KIN)} {p(INSULTING)}.",
-            ]
-        )
-        return text, (0.2, 0, 0.03, 0.02, 0.15, 0.05)
 
     # -- hostile ------------------------------------------------------------------------------------------------------
     def insult(self) -> tuple[str, Labels]:
@@ -208,9 +73,28 @@ class Grammar:
                 f"Watch out, or we {p(HARMS)} your {p(KIN)} at the {p(PLACES)}.",
                 f"go and {p(HARMS)} yourself",
                 f"I hope you die, {p(INSULTS)}",
+                f"If I see {p(['him', 'her', 'them', 'you', p(NAMES)])} {p(TIMES)}, I'll {p(HARMS)} "
+                f"{p(['him', 'her', 'them', 'you'])} with {p(WEAPONS)}.",
+                f"one more word about my {p(KIN)} and I {p(HARMS)} you",
+                f"You will be dead {p(TIMES)}, {p(NAMES)}; my {p(KIN)} has {p(WEAPONS)}.",
+                f"they should all be {p(['shot', 'hanged', 'killed', 'burned', 'beaten', 'stabbed'])} {p(TIMES)}",
             ]
         )
         return text, (0.9, 0.12, 0.05, 0.9, 0.25, 0.03)
+
+    def told_threat(self) -> tuple[str, Labels]:
+        """A threat that somebody else made or would make: less hostile than one's own, more than news of a death."""
+        p = self.pick
+        text = self.random.choice(
+            [
+                f"{p(NAMES)} said he would {p(HARMS)} her if she {p(DID)} the {p(THINGS)}.",
+                f"They threatened to {p(HARMS)} the {p(KIN)} and {p(HARMS)} {p(NAMES)} with {p(WEAPONS)}.",
+                f"the only way to stop {p(GROUPS)} is to {p(HARMS)} one of them {p(TIMES)}",
+                f"I wanted to {p(HARMS)} {p(['him', 'her', 'them'])} right there in the {p(PLACES)}.",
+                f"We ought to {p(HARMS)} the {p(['soldier', 'president', 'boss', 'thief', 'man', 'woman'])}, he said.",
+            ]
+        )
+        return text, (0.65, 0.06, 0.04, 0.75, 0.12, 0.04)
 
     def obscene(self) -> tuple[str, Labels]:
         p = self.pick
@@ -332,5 +216,6 @@ class Grammar:
 
 KINDS: list[tuple[Callable[[Grammar], tuple[str, Labels]], float]] = [
     (Grammar.everyday, 4), (Grammar.identity, 3), (Grammar.technical, 3), (Grammar.denied, 1.5), (Grammar.insult, 3),
-    (Grammar.threat, 2), (Grammar.obscene, 2.5), (Grammar.abuse, 1.5), (Grammar.identity_attack, 3),
+    (Grammar.threat, 3), (Grammar.told_threat, 1), (Grammar.obscene, 2.5), (Grammar.abuse, 1.5),
+    (Grammar.identity_attack, 3),
 ]  # fmt: skip

@@ -1,14 +1,14 @@
 """Train the shipped toxicity stand-in: a small BERT that imitates a Detoxify checkpoint.
 
-    python benchmarks/train_stand_in.py --teacher FOLDER [--out tasks/curation/stand_in] [--seed 0]
+    python -m benchmarks.train_stand_in --teacher FOLDER [--out tasks/curation/stand_in] [--seed 0]
 
 Text: a grammar (toxicity_grammar.py), and docstrings of installed distributions whose License-Expression is MIT, BSD or
 Apache-2.0. Nothing else is read; the sets that toxicity_auc.py measures on are never seen.
 
 Labels: the teacher's six probabilities, made comparable by Platt scaling on the sentences whose kind the grammar knows
 (Platt 1999), then mixed with what the grammar meant. Paragraphs of harmless sentences, and docstrings without an
-offensive word, are harmless without asking. (--profane and --strangers add harder sentences, whose label the grammar
-knows; the shipped model was trained without them.)
+offensive word, are harmless without asking. Sentences with one offensive word put in, and sentences among strange
+words, have the label that the grammar knows.
 Loss: binary cross-entropy on these soft labels (Hinton et al. 2015). The word embeddings start as the teacher's own,
 projected on their first principal components.
 """
@@ -32,9 +32,10 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import BertWordPieceTokenizer
 from torch.nn.functional import binary_cross_entropy_with_logits
-from toxicity_grammar import LABELS, NEUTRAL, OBSCENE, SEXUAL, SLURS, Grammar
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+from benchmarks.toxicity_grammar import Grammar
+from benchmarks.toxicity_harmless import LABELS, NEUTRAL, OBSCENE, SEXUAL, SLURS
 from tasks.curation.toxicity_checkpoint import OpenModel, open_model
 from tasks.curation.toxicity_models import find
 
@@ -238,10 +239,10 @@ def main() -> None:
     parser.add_argument("--unmeant", type=int, default=12_000)
     parser.add_argument("--docstrings", type=int, default=9_000)
     parser.add_argument("--paragraphs", type=int, default=9_000)
-    parser.add_argument("--profane", type=int, default=0, help="prose with an offensive word put in; 9000 is a start")
-    parser.add_argument("--strangers", type=int, default=0, help="sentences among strange words; 25000 is a start")
+    parser.add_argument("--profane", type=int, default=9_000, help="prose with an offensive word put in")
+    parser.add_argument("--strangers", type=int, default=25_000, help="sentences among strange words")
     parser.add_argument("--windows", type=int, default=22_000)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)

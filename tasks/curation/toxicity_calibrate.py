@@ -1,7 +1,7 @@
 """Training a screen on what the toxicity model said, and finding the score below which it may clear.
 
-The screen imitates the model (distillation, Hinton et al. 2015): its target is a soft one, from how far the model's
-scores lie from the policy's thresholds, so harmless texts teach it too. Every figure is of texts that the screen was
+The screen imitates the model (distillation, Hinton et al. 2015): its target is how far the model's scores lie from the
+policy's thresholds, in logits, so that harmless texts teach it too. Every figure is of texts that the screen was
 not trained on (five folds, by a hash of the text); the screen that is kept has learned from all of them.
 """
 
@@ -23,9 +23,8 @@ from tasks.errors import UserError
 FOLDS = 5
 MINIMUM_TEXTS, MINIMUM_TOXIC = 1_000, 50
 ENOUGH = 0.95  # of the harmless texts cleared
-STEEPNESS = 0.5  # of the soft target: the model's logit is spread wide, and a screen cannot follow it in detail
-TOXIC_WEIGHT = 0.25  # of all the weight: toxic texts are few, and the ones that count
-REGULARISATION = 10.0  # the inverse strength (C) of the logistic regression
+CLIP = (-6.0, 2.0)  # of the margin: how harmless a harmless text is need not be learned
+ALPHA = 0.5  # of the ridge: chosen on docstrings and prompts scored by a MiniLM (held-out rank correlation)
 
 
 @dataclass(frozen=True)
@@ -120,27 +119,17 @@ def choose(screen_N: np.ndarray, toxic_N: np.ndarray, missed: float) -> Calibrat
 
 
 def _fit(matrix: Any, owners_W: np.ndarray, margin_N: np.ndarray) -> tuple[np.ndarray, float]:
-    """Logistic regression of windows on the soft target of their text; a window of a toxic text may be harmless.
-
-    A soft target is two rows, one of each class, with its parts as weights.
-    """
-    from scipy.sparse import vstack
-    from scipy.special import expit
-    from sklearn.linear_model import LogisticRegression
+    """Ridge regression of windows on the margin of their text; a window of a toxic text may be harmless, and so it
+    counts for less."""
+    from sklearn.linear_model import Ridge
     from threadpoolctl import threadpool_limits
 
-    target_W = expit(STEEPNESS * margin_N[owners_W])
-    toxic_W = margin_N[owners_W] >= 0
-    weight_W = np.where(toxic_W, 1 / np.bincount(owners_W)[owners_W], 1.0)
-    toxic, rest = weight_W[toxic_W].sum(), weight_W[~toxic_W].sum()
-    weight_W *= np.where(toxic_W, TOXIC_WEIGHT * (toxic + rest) / toxic, (1 - TOXIC_WEIGHT) * (toxic + rest) / rest)
-    labels = np.repeat([1, 0], len(target_W))
-    weights = np.concatenate([weight_W * target_W, weight_W * (1 - target_W)])
+    target_W = np.clip(margin_N[owners_W], *CLIP)
+    weight_W = np.where(target_W >= 0, 1 / np.bincount(owners_W, minlength=1)[owners_W], 1.0)
     with threadpool_limits(1):
-        model = LogisticRegression(C=REGULARISATION, max_iter=200, tol=1e-3)
-        model.fit(vstack([matrix, matrix], format="csr"), labels, sample_weight=weights)
+        model = Ridge(alpha=ALPHA, solver="lsqr", tol=1e-3).fit(matrix, target_W, sample_weight=weight_W)
     # As they are stored, so that the threshold is of the screen that runs.
-    return model.coef_[0].astype(np.float32).astype(np.float64), float(np.float32(model.intercept_[0]))
+    return model.coef_.astype(np.float32).astype(np.float64), float(np.float32(model.intercept_))
 
 
 def _logit(probability: Any) -> Any:

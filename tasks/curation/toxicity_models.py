@@ -17,9 +17,9 @@ from tasks.stages import sha256_file, sha256_json
 STAND_IN = "stand-in"
 STAND_IN_FOLDER = Path(__file__).parent / "stand_in"
 STAND_IN_SHA256 = {
-    "weights": "b51e70a56c2609390030b426850232012d2f3f00137a9cb28cc0777c82434134",
+    "weights": "bc6ca1f734e3cb0874ffa84d2702d74231cb43e231c1e46f480b91c989e2ada8",
     "config.json": "6501698265e13e0499b21bab0718cdd48145504fbb35d3862138237a0291a9b1",
-    "tokenizer.json": "27cd181fbee06f06d25bca53162dffafc8631f6f7f31285dd7997f052bc9a3af",
+    "tokenizer.json": "f3e58cb23586aee4e66370c574ab0c5cfa43b3c590c3ab3688c58a16305c2f9c",
     "tokenizer_config.json": "a0781f296480fcf315b73a3b95e8a057bda19705b53c49530675660cb34d8888",
 }
 

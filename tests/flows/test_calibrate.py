@@ -1,6 +1,7 @@
 """`gristmill policies calibrate`: texts in, a pinned screen and the lines for the policy out."""
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -10,11 +11,22 @@ from typer.testing import CliRunner
 
 from data_policies.load import load_policy, shipped
 from flows.cli import app
+from tasks import progress
 from tasks.curation.toxicity_screen import open_screen
 
 THINGS = ["mill", "river", "stone", "engine", "farmer", "wheel", "grain", "flour", "sack", "bread", "barrel", "harbour"]
 VERBS = ["turns", "carries", "measures", "grinds", "weighs", "cleans", "moves", "opens", "stores", "counts"]
 INSULTS = ["idiot", "moron", "fool", "loser", "coward", "liar"]
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch):
+    """A verb settles Prefect's environment and where progress goes; here it runs in the tests' own process."""
+    monkeypatch.setattr(progress, "_reporter", progress._reporter)
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def lines(count, seed=0):
@@ -47,6 +59,15 @@ def test_a_screen_is_made_and_the_policy_with_its_lines_is_valid(tmp_path):
     policy["toxicity"]["screen"] = screen
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(policy))
     assert load_policy(tmp_path / "mine.yaml").toxicity.screen.sha256 == screen["sha256"]
+    policy["toxicity"]["screen"] = {**screen, "sha256": "0" * 64}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(policy))
+    recipe = {"name": "r", "policy": str(tmp_path / "mine.yaml")}
+    recipe["sources"] = [{"kind": "files", "name": "texts", "path": str(tmp_path / "texts.jsonl")}]
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    refused = CliRunner().invoke(app, ["curate", str(tmp_path / "r.yaml"), "--home", str(tmp_path / "other")])
+    assert refused.exit_code == 2
+    assert "the screen's SHA-256 is" in refused.output
+    assert not (tmp_path / "other").exists()  # found out before anything was written
     again = run(*asked, "--out", tmp_path / "again", "--json", tmp_path / "again.json")  # from stored scores
     assert again.exit_code == 0
     assert json.loads((tmp_path / "again.json").read_text())["result"]["screen"]["sha256"] == screen["sha256"]

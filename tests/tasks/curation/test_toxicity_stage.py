@@ -198,7 +198,7 @@ def test_a_corpus_behind_a_screen(scored, policy):
     home, ingested, cheap = scored
     stages = [*cheap, toxicity_stage(home, ingested, cheap, policy, ENGINE)]
     decided = steps.decide_stage(home, ingested, stages, policy)
-    pairs = steps.pairs_stage(home, ingested, stages, decided, policy, ENGINE)
+    pairs = steps.pairs_stage(home, ingested, policy, ENGINE)
     curated = Curated(
         name="screened", curation_sha256="0" * 64, validation=0.1, group_by="group", ingested=ingested,
         scored=stages, decided=decided, pairs=pairs, key_id="k",

