@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.learning.evaluate_config import Evaluate, LinearProbe, MaskedTokens, NextTokens
+from tasks.learning.evaluate_config import Evaluate, ImageProbe, LinearProbe, MaskedTokens, NextTokens
 from tasks.learning.intervals import Metric
 from tasks.learning.progress import Progress
+
+if TYPE_CHECKING:
+    from tasks.learning.probe import ProbeResult
 
 VERSION = 3
 
@@ -48,6 +51,7 @@ def evaluate(
     run, corpus and config only.
     """
     from tasks.learning import pictures
+    from tasks.learning.image_probe import image_probe
     from tasks.learning.masked_tokens import masked_tokens
     from tasks.learning.next_tokens import next_tokens
     from tasks.learning.probe import linear_probe
@@ -72,11 +76,12 @@ def evaluate(
                 probed = linear_probe(run_folder, corpus, part, progress)
                 metrics += probed.metrics
                 details[part.kind] = probed.details
-                np.save(folder / "embeddings.npy", probed.features_NF, allow_pickle=False)
-                (folder / "labels.json").write_text(canonical_json(probed.labels_N) + "\n")
-                picture = folder / "pictures" / "embeddings.png"
-                drawn["embeddings"] = pictures.embedding_pca(probed.features_NF, probed.labels_N, picture)
-                drawn["probe"] = pictures.baseline_bars(probed.metrics, folder / "pictures" / "probe.png")
+                drawn |= _draw_probe(probed, folder)
+            case ImageProbe():
+                probed = image_probe(run_folder, corpus, part, progress)
+                metrics += probed.metrics
+                details[part.kind] = probed.details
+                drawn |= _draw_probe(probed, folder)
     losses = run_folder / "metrics.jsonl"
     if losses.is_file():
         drawn["loss"] = pictures.loss_curve(losses, metrics, folder / "pictures" / "loss.png", "next-tokens" in details)
@@ -84,6 +89,21 @@ def evaluate(
     values = {"metrics": [metric.public() for metric in metrics], "details": details}
     (folder / "metrics.json").write_text(canonical_json(values) + "\n")
     return evaluation
+
+
+def _draw_probe(probed: ProbeResult, folder: Path) -> dict[str, Path]:
+    """Keep the test items' features and labels, and draw them beside the probe's accuracies."""
+    from tasks.learning import pictures
+    from tasks.stages import canonical_json
+
+    np.save(folder / "embeddings.npy", probed.features_NF, allow_pickle=False)
+    (folder / "labels.json").write_text(canonical_json(probed.labels_N) + "\n")
+    return {
+        "embeddings": pictures.embedding_pca(
+            probed.features_NF, probed.labels_N, folder / "pictures" / "embeddings.png"
+        ),
+        "probe": pictures.baseline_bars(probed.metrics, folder / "pictures" / "probe.png"),
+    }
 
 
 def read_evaluation(folder: Path) -> Evaluation:

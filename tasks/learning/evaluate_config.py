@@ -59,4 +59,22 @@ class NextTokens:
     seed: int = 0
 
 
-Evaluate = Annotated[LinearProbe | MaskedTokens | NextTokens, Field(discriminator="kind")]
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class ImageProbe:
+    """Which label does an image have, told by few labelled ones: raw pixels and random-init encoders go the same way.
+
+    `draws` times, `labels_per_class` images of each label are drawn from the train split; all of the validation split
+    is asked. Frozen features go to a logistic regression; with `fine_tune_steps` the whole encoder is trained on the
+    drawn images instead (a masked autoencoder's features are made for that), by AdamW at `fine_tune_rate`.
+    """
+
+    kind: Literal["image-probe"] = "image-probe"
+    labels_per_class: int = Field(default=5, ge=1)
+    draws: int = Field(default=20, ge=1)
+    random_init_seeds: int = Field(default=3, ge=1)
+    fine_tune_steps: int = Field(default=0, ge=0)
+    fine_tune_rate: float = Field(default=1e-3, gt=0)
+    seed: int = 0
+
+
+Evaluate = Annotated[LinearProbe | MaskedTokens | NextTokens | ImageProbe, Field(discriminator="kind")]

@@ -28,6 +28,7 @@ PROBES = {  # metric: (row, colour)
     "eval/linear_top1": ("this encoder", BLUE),
     "eval/random_init_top1": ("random-init encoder", ORANGE),
     "eval/tfidf_top1": ("TF-IDF, whole text", GREEN),
+    "eval/raw_pixels_top1": ("raw pixels", GREEN),
     "eval/majority_top1": ("majority class", GREY),
 }
 LEVELS = {  # metric: (name, colour, line style)
@@ -212,3 +213,24 @@ STYLE: Any = {
     "grid.linewidth": 0.7,
     "savefig.facecolor": "white",
 }
+
+
+def curve_and_components(
+    losses: Sequence[float], embeddings: dict[str, NDArray[np.floating]], labels: Sequence[str], path: Path
+) -> Path:
+    """A loss curve, and beside it the first two principal components of each of the embeddings (N, D)."""
+    label_N = np.asarray(labels)
+    with _figure(path, 4.2 * (1 + len(embeddings)), 3.8) as figure:
+        curve, *scatters = figure.subplots(1, 1 + len(embeddings))
+        curve.plot(np.arange(1, len(losses) + 1), losses, color=BLUE, linewidth=1.5)
+        curve.set_title("loss", loc="left")
+        curve.set_xlabel("training step")
+        for axes, (name, features_ND) in zip(scatters, embeddings.items(), strict=True):
+            scores_N2, share_2 = principal_components(features_ND)
+            for number, label in enumerate(sorted(set(labels))):
+                points = scores_N2[label_N == label]
+                colour, marker = SCATTER[number % len(SCATTER)], MARKERS[number % len(MARKERS)]
+                axes.scatter(points[:, 0], points[:, 1], s=12, color=colour, marker=marker, alpha=0.7, label=label)
+            axes.set_title(f"{name}: {share_2.sum():.0%} of the variance", loc="left")
+        scatters[-1].legend(frameon=False, fontsize=8)
+    return path

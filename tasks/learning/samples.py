@@ -37,6 +37,12 @@ def read_labels(corpus: Path, split: str) -> pa.Table:
     return _table(rows, LABEL_SCHEMA)
 
 
+def read_images(corpus: Path, split: str) -> list[tuple[str, bytes, str]]:
+    """(record_id, encoded image, label) of a split's samples, sorted by record_id; for errors see `read_samples`."""
+    found = _members(corpus, split, ("png", "json"))
+    return sorted((key, image, str(orjson.loads(fields)["label"])) for key, (image, fields) in found)
+
+
 def keyed_order(keys: Sequence[str], purpose: str, seed: int) -> list[int]:
     """Positions of `keys` sorted by SHA-256(purpose, seed, key): a sample of n is the first n.
 

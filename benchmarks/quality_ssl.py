@@ -1,0 +1,168 @@
+"""Do the image methods learn? Few-label accuracy on scikit-learn's digits, beside raw pixels and random-init encoders.
+
+``python -m benchmarks.quality_ssl [--methods simclr,byol] [--seeds 3] [--split development]``: each run is the real
+trainer in its own process on one thread, each accuracy the mean over 20 draws of 5 labelled images a digit. Settings
+were chosen on the development split, 300 images of the train part; the test split is of 500 other images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import machine
+
+RESNET = {
+    "architecture": "timm",
+    "model": "resnet18",
+    "options": {"layers": [1, 1, 1, 1], "channels": [32, 64, 128, 128], "zero_init_last": False},
+    "image_size": 16,
+    "channels": 1,
+}
+VIT = {"architecture": "vit", "image_size": 8, "channels": 1, "patch": 2, "layers": 3, "width": 64, "heads": 4}
+STILL = {"contrast": 0.0, "brightness": 0.0, "erase": 0.0}
+TRAIN = {"batch": 128, "learning_rate": 0.003, "warmup_steps": 20, "decay": "cosine", "optimizer": "adamw"}
+
+#: What was chosen on the development split. MAE is read by fine-tuning, the others by frozen features.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "simclr": {"steps": 150},
+    "byol": {"steps": 300, "objective": {"momentum": 0.95}},
+    "vicreg": {"steps": 150},
+    "dino": {"steps": 250, "objective": {"momentum": 0.95, "small_views": 0}},
+    "lejepa": {"steps": 150},
+    "mae": {"steps": 400, "objective": {"augment": STILL}, "encoder": VIT, "probe": {"fine_tune_steps": 60}},
+}
+#: Percentage points above: (raw pixels, random-init).
+BARS = {name: (5.0, 8.0) for name in SETTINGS} | {"mae": (None, 8.0)}
+
+
+def write_digits(folder: Path, split: str) -> Path:
+    """Digits as shards: train and, as validation, 500 others (test) or 300 that train is left without (development)."""
+    import webdataset
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    train, held = order[:1297], order[1297:]
+    if split == "development":
+        train, held = train[:-300], train[-300:]
+    (folder / "shards").mkdir(parents=True)
+    for name, numbers in (("train", train), ("validation", held)):
+        path = folder / "shards" / f"{name}-000000.tar"
+        with open(path, "wb") as file, webdataset.TarWriter(file, mtime=0) as tar:
+            for n in sorted(numbers.tolist()):
+                image = io.BytesIO()
+                Image.fromarray((digits.images[n] * 15.9375).astype(np.uint8)).save(image, "PNG")
+                facts = json.dumps({"id": str(n), "label": str(digits.target[n]), "group": ""}).encode()
+                tar.write({"__key__": f"{n:032x}", "json": facts, "png": image.getvalue()})
+        _index(folder, path)
+    return folder
+
+
+def _index(folder: Path, tar: Path) -> None:
+    import pyarrow as pa
+
+    from ssl_models.reader import scan_tar
+
+    (folder / "index").mkdir(exist_ok=True)
+    tables = {name: scan_tar(tar, name).sort_by("key") for name in ("png", "json")}
+    columns = {"key": tables["png"]["key"]}
+    for name, table in tables.items():
+        columns |= {f"{name}.offset": table["start"], f"{name}.length": table["length"]}
+    table = pa.table(columns)
+    with pa.ipc.new_file(folder / "index" / f"{tar.stem}.idx", table.schema) as writer:
+        writer.write_table(table)
+
+
+def measure(name: str, seed: int, corpus: Path, folder: Path, steps: int | None = None) -> dict[str, Any]:
+    """Train one method and probe it; accuracies in percent, CPU seconds of the trainer's process."""
+    from pydantic import TypeAdapter
+
+    from ssl_models.config import TrainSpec
+    from tasks.learning.evaluate_config import ImageProbe
+    from tasks.learning.image_probe import image_probe
+
+    chosen = SETTINGS[name]
+    spec = TypeAdapter(TrainSpec).validate_python(
+        {
+            "run_id": f"digits-{name}-{seed}",
+            "recipe": "digits",
+            "recipe_sha256": "0" * 64,
+            "folder": str(folder),
+            "tokenizer_folder": "",
+            "tokenizer_sha256": "",
+            "corpus": {"name": "digits", "version": 1, "root": "0" * 64, "folder": str(corpus)},
+            "encoder": chosen.get("encoder", RESNET),
+            "objective": {"method": name, **chosen.get("objective", {})},
+            "train": {
+                **TRAIN,
+                **chosen.get("train", {}),
+                "steps": steps or chosen["steps"],
+                "seed": seed,
+                "threads": 1,
+                "precision": "float32",
+                "checkpoint_every_steps": 10_000,
+            },
+        }
+    )
+    folder.mkdir(parents=True)
+    spec.write(folder / "SPEC.json")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "ssl_models.trainer", str(folder / "SPEC.json")]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    probe = ImageProbe(seed=seed, random_init_seeds=1, **chosen.get("probe", {}))
+    found = {metric.name.split("/")[1]: metric for metric in image_probe(folder, corpus, probe).metrics}
+    return {
+        "seed": seed,
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        **{key: round(100 * found[f"{key}_top1"].value, 2) for key in ("linear", "random_init", "raw_pixels")},
+        "rank_me": found["rank_me"].value,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", default=",".join(SETTINGS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--split", choices=("test", "development"), default="test")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "quality_ssl.json")
+    options = parser.parse_args()
+    results = json.loads(options.output.read_text())["methods"] if options.output.is_file() else {}
+    with tempfile.TemporaryDirectory() as place:
+        corpus = write_digits(Path(place) / "corpus", options.split)
+        for name in options.methods.split(","):
+            runs = [measure(name, seed, corpus, Path(place) / f"{name}-{seed}") for seed in range(options.seeds)]
+            figures = {key: [run[key] for run in runs] for key in ("linear", "random_init", "raw_pixels")}
+            means = {key: round(float(np.mean(values)), 2) for key, values in figures.items()}
+            above_raw, above_random = BARS[name]
+            gains = means["linear"] - means["raw_pixels"], means["linear"] - means["random_init"]
+            results[name] = {
+                "runs": runs,
+                "mean": means,
+                "low": min(figures["linear"]),
+                "high": max(figures["linear"]),
+                "above_raw_pixels": round(gains[0], 2),
+                "above_random_init": round(gains[1], 2),
+                "bar": {"above_raw_pixels": above_raw, "above_random_init": above_random},
+                "passed": bool(gains[1] >= above_random and (above_raw is None or gains[0] >= above_raw)),
+                "settings": SETTINGS[name],
+            }
+            print(name, {key: value for key, value in results[name].items() if key != "settings"}, flush=True)
+            report = {"machine": machine(), "split": options.split, "labels_per_class": 5, "draws": 20}
+            options.output.write_text(json.dumps({**report, "methods": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
