@@ -126,10 +126,22 @@ class Contamination:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
+class Substring:
+    """A record goes when spans of at least `words` words that one kept record has make up `share` of its own words."""
+
+    words: int = Field(default=50, ge=10, le=10_000)
+    share: float = Field(default=0.5, gt=0, le=1)
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
 class Duplicates:
-    """Exact Jaccard similarity of word 5-gram sets from which a record is a near-duplicate of a kept one."""
+    """Exact Jaccard similarity of word 5-gram sets from which a record is a near-duplicate of a kept one.
+
+    `substring`: look for repeated spans, too; not done unless asked for.
+    """
 
     threshold: float = Field(default=0.8, gt=0, le=1)
+    substring: Substring | None = None
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

@@ -200,7 +200,8 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa
         }
     )
     similar = read_pairs(Path(curated.pairs.path))
-    dropped = elect(candidates, similar, policy.duplicates.threshold)
+    substring = policy.duplicates.substring
+    dropped = elect(candidates, similar, policy.duplicates.threshold, substring.share if substring else None)
     position = pc.index_in(table["record_id"], dropped["record_id"]).combine_chunks()
     gone = pc.is_valid(position)
     rule = dropped["rule"].take(position)
@@ -210,7 +211,9 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa
     table = _set(table, "rule", pc.if_else(gone, rule, table["rule"]))
     table = _set(table, "rules", rules)
     table = _set(table, "value", pc.if_else(gone, similarity, table["value"]))
-    table = _set(table, "threshold", pc.if_else(gone, policy.duplicates.threshold, table["threshold"]))
+    long = substring.share if substring else 0.0
+    threshold = pc.if_else(pc.equal(rule, "duplicate.substring"), long, policy.duplicates.threshold)
+    table = _set(table, "threshold", pc.if_else(gone, threshold, table["threshold"]))
     table = table.append_column("survivor_id", dropped["survivor_id"].take(position))
     return table.append_column("similarity", similarity)
 

@@ -10,7 +10,7 @@ pair nor condemns a record: one goes only if its similarity reaches the threshol
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data_policies.schema import Substring
 from tasks.curation.blocks import Blocks, TableBlocks
 from tasks.curation.comparison import compare
 from tasks.curation.minhash import candidates
 from tasks.curation.records import Engine
 from tasks.curation.shingles import SHINGLE_WORDS, jaccard, shingles, words
 from tasks.curation.signing import CLASS_SCHEMA, sign
+from tasks.curation.substrings import SPAN_SCHEMA, find_spans
 from tasks.governance.ledger import write_parquet
 
 __all__ = ["Similar", "elect", "election_order", "find_pairs", "jaccard", "read_pairs", "shingles", "words"]
 
-VERSION = 2
+VERSION = 3
 
 STORED_FROM = 0.5  # pairs from here on are stored, so that a policy with a higher threshold needs no signing
 
@@ -48,15 +50,18 @@ class Similar:
     of the words, "" for a text without words (it resembles nothing).
     `pairs`: a, b (class ids, a < b), similarity, and distinctive, the Jaccard index of the shingles that are no
     boilerplate (the same as similarity where neither text holds others); sorted by (a, b).
+    `spans`: class_id, other, share: of the words of the class, those in long spans that the other has; sorted.
     """
 
     classes: pa.Table
     pairs: pa.Table
+    spans: pa.Table = field(default_factory=SPAN_SCHEMA.empty_table)
 
     def write(self, folder: Path) -> None:
-        """Write ``classes.parquet`` and ``pairs.parquet``."""
+        """Write ``classes.parquet``, ``pairs.parquet`` and ``spans.parquet``."""
         write_parquet(self.classes, folder / "classes.parquet")
         write_parquet(self.pairs, folder / "pairs.parquet")
+        write_parquet(self.spans, folder / "spans.parquet")
 
 
 def read_pairs(folder: Path) -> Similar:
@@ -64,6 +69,7 @@ def read_pairs(folder: Path) -> Similar:
     return Similar(
         pq.read_table(folder / "classes.parquet", schema=CLASS_SCHEMA),
         pq.read_table(folder / "pairs.parquet", schema=PAIR_SCHEMA),
+        pq.read_table(folder / "spans.parquet", schema=SPAN_SCHEMA),
     )
 
 
@@ -73,6 +79,7 @@ def find_pairs(
     engine: Engine = Engine(),
     progress: Callable[[int], None] | None = None,
     order: np.ndarray | None = None,
+    substring: Substring | None = None,
 ) -> Similar:
     """Classes of equal texts, and every verified pair of classes with Jaccard >= min(threshold, 0.5).
 
@@ -80,7 +87,7 @@ def find_pairs(
     to three times; in memory stay 280 bytes of each signature. `order`: the rows (by record_id), those that an election
     is likely to keep first; it matters in very large buckets only (`minhash.candidates`). A pair at `threshold` is
     found with probability >= minhash.RECALL; there are no false pairs. `progress` is called with the number of texts
-    just signed.
+    just signed. `substring`: find repeated spans, too (`substrings`).
     RuntimeError when the engine loses rows.
     """
     given = TableBlocks(texts) if isinstance(texts, pa.Table) else texts
@@ -103,7 +110,15 @@ def find_pairs(
     columns = [pa.array(ends[:, 0], pa.string()), pa.array(ends[:, 1], pa.string())]
     columns += [pa.array(similarity[found]), pa.array(distinctive[found])]
     table = pa.Table.from_arrays(columns, schema=PAIR_SCHEMA)
-    return Similar(classes, table.sort_by([("a", "ascending"), ("b", "ascending")]).combine_chunks())
+    table = table.sort_by([("a", "ascending"), ("b", "ascending")]).combine_chunks()
+    if substring is None:
+        return Similar(classes, table)
+    rows, shares = find_spans(given, members, substring.words, substring.share)
+    ends = classes["class_id"].combine_chunks().take(pa.array(rows.ravel())).to_numpy(zero_copy_only=False)
+    ends = ends.reshape(-1, 2)
+    spans = pa.table([pa.array(ends[:, 0]), pa.array(ends[:, 1]), pa.array(shares)], names=SPAN_SCHEMA.names)
+    spans = spans.cast(SPAN_SCHEMA).sort_by([("class_id", "ascending"), ("other", "ascending")])
+    return Similar(classes, table, spans.combine_chunks())
 
 
 def election_order(records: pa.Table) -> np.ndarray:
@@ -119,14 +134,15 @@ def election_order(records: pa.Table) -> np.ndarray:
     return pc.sort_indices(keyed, sort_keys=keys).to_numpy()
 
 
-def elect(records: pa.Table, similar: Similar, threshold: float) -> pa.Table:
-    """The records that go: record_id, rule (duplicate.exact or duplicate.near), survivor_id, similarity; by record_id.
+def elect(records: pa.Table, similar: Similar, threshold: float, share: float | None = None) -> pa.Table:
+    """The records that go: record_id, rule (duplicate.exact, .near or .substring), survivor_id, similarity; sorted.
 
     `records`: the admissible ones: record_id, licence_rank (int), quality (double), length (int) and written_sha256 (of
     the text as written). They are taken in `election_order`; one is dropped when a record that is already kept has its
     words in order or its written bytes (exact, similarity 1), or a Jaccard >= threshold with the boilerplate and
     without it (near). The survivor is the most similar kept record; exact before near, then the earlier in the order.
-    Nothing is closed over transitively.
+    Nothing is closed over transitively. With `share`, one is also dropped when that share of its words stands in long
+    spans of a record that is kept (substring); the share is its similarity.
     KeyError when a record is not in `similar`.
     """
     if len(records) == 0:
@@ -144,7 +160,10 @@ def elect(records: pa.Table, similar: Similar, threshold: float) -> pa.Table:
     place = np.empty(len(records), np.int64)
     place[election_order(records)] = np.arange(len(records))
     # Most records resemble nothing: only the others are worth Python objects.
-    met = pa.concat_arrays([near[end].combine_chunks() for end in ("a", "b")]).unique()
+    inside = similar.spans if share is not None else similar.spans.slice(0, 0)
+    inside = inside.filter(pc.greater_equal(inside["share"], share or 0.0))
+    columns = [near["a"], near["b"], inside["class_id"], inside["other"]]
+    met = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()).unique()
     entangled = _repeated(class_ids) | _repeated(records["written_sha256"]) | np.asarray(pc.is_in(class_ids, met))
     rows = np.flatnonzero(entangled)
     rows = rows[np.argsort(place[rows], kind="stable")]
@@ -156,6 +175,9 @@ def elect(records: pa.Table, similar: Similar, threshold: float) -> pa.Table:
     for a, b, similarity in zip(*(near[name].to_pylist() for name in ("a", "b", "similarity")), strict=True):
         neighbours.setdefault(a, []).append((b, similarity))
         neighbours.setdefault(b, []).append((a, similarity))
+    holders: dict[str, list[tuple[str, float]]] = {}
+    for group, other, part in zip(*(inside[name].to_pylist() for name in SPAN_SCHEMA.names), strict=True):
+        holders.setdefault(group, []).append((other, part))
     kept_class: dict[str, tuple[int, str]] = {}  # class -> (place in the order, record_id); one class keeps one record
     kept_written: dict[str, tuple[int, str]] = {}
     removals: list[tuple[str, str, str, float]] = []
@@ -164,12 +186,13 @@ def elect(records: pa.Table, similar: Similar, threshold: float) -> pa.Table:
         if exact:
             removals.append((name, "duplicate.exact", min(exact)[1], 1.0))
             continue
-        alike = [
-            (-similarity, *kept_class[other]) for other, similarity in neighbours.get(group, ()) if other in kept_class
-        ]
+        for rule, others in (("duplicate.near", neighbours), ("duplicate.substring", holders)):
+            alike = [(-part, *kept_class[other]) for other, part in others.get(group, ()) if other in kept_class]
+            if alike:
+                similarity, _, survivor = min(alike)
+                removals.append((name, rule, survivor, -similarity))
+                break
         if alike:
-            similarity, _, survivor = min(alike)
-            removals.append((name, "duplicate.near", survivor, -similarity))
             continue
         kept_written[digest] = (at, name)
         if group:

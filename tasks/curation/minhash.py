@@ -61,7 +61,7 @@ def candidates(signatures: Signatures, members: np.ndarray, floor: float) -> np.
     seen = np.empty(0, np.int64)
     hopeful = [np.empty(0, np.int64)]
     for keys in signatures.keys:
-        found = _distinct(np.concatenate([seen[:0], *_bucket_pairs(keys[members], count)]))
+        found = distinct(np.concatenate([seen[:0], *bucket_pairs(keys[members], count)]))
         place = np.searchsorted(seen, found)
         new = found[np.append(seen, -1)[place] != found]
         seen = np.sort(np.concatenate([seen, new]), kind="stable")
@@ -73,13 +73,13 @@ def candidates(signatures: Signatures, members: np.ndarray, floor: float) -> np.
     return np.stack([codes // max(count, 1), codes % max(count, 1)], axis=1)
 
 
-def _distinct(values: np.ndarray) -> np.ndarray:
+def distinct(values: np.ndarray) -> np.ndarray:
     """The distinct values, sorted. (Since NumPy 2.3 `np.unique` hashes: 20 times slower on these codes.)"""
     values = np.sort(values)
     return values[np.diff(values, prepend=-1) != 0]
 
 
-def _bucket_pairs(keys: np.ndarray, count: int) -> Iterator[np.ndarray]:
+def bucket_pairs(keys: np.ndarray, count: int) -> Iterator[np.ndarray]:
     """The pairs within each run of equal keys, as a * count + b with a < b. Members are in order of position."""
     order = np.argsort(keys, kind="stable")  # stable: by position within a bucket
     starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))

@@ -128,6 +128,7 @@ def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> 
     for the policy's threshold or DESIGN_THRESHOLD, whichever is lower: raising it signs nothing again.
     """
     from tasks.curation.duplicates import VERSION, find_pairs
+    from tasks.curation.substrings import STORED_FROM
 
     design = min(policy.duplicates.threshold, DESIGN_THRESHOLD)
 
@@ -138,9 +139,13 @@ def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> 
         order = pc.sort_indices(given, sort_keys=[("bytes", "descending"), ("record_id", "ascending")]).to_numpy()
         texts = FileBlocks(Path(ingested.path) / "records.parquet", readable)
         with progress("duplicates", len(texts)) as advance:
-            find_pairs(texts, design, engine, advance, order).write(folder)
+            find_pairs(texts, design, engine, advance, order, substring).write(folder)
 
-    return run_stage(home.stages, "duplicates", VERSION, {"records": ingested.digest, "threshold": design}, build)
+    inputs: dict[str, Any] = {"records": ingested.digest, "threshold": design}
+    substring = policy.duplicates.substring
+    if substring is not None:
+        inputs["substring"] = {"words": substring.words, "from": min(substring.share, STORED_FROM)}
+    return run_stage(home.stages, "duplicates", VERSION, inputs, build)
 
 
 def election_quality(quality: Stage) -> pa.ChunkedArray:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.chain import STEPS, chain, curated
 from data_policies.load import load_policy
-from data_policies.schema import Bounds, Duplicates, Licences
+from data_policies.schema import Bounds, Duplicates, Licences, Substring
 from tasks.curation import assemble as assembling
 from tasks.curation.languages import Languages
 from tasks.curation.pii import Pii
@@ -71,6 +71,7 @@ def base(tmp_path_factory):
 WORDS = dataclasses.replace(POLICY, quality={"basic": {**POLICY.quality["basic"], "words": Bounds(min=46)}})
 HIGHER = dataclasses.replace(POLICY, duplicates=Duplicates(threshold=0.95))
 LOWER = dataclasses.replace(POLICY, duplicates=Duplicates(threshold=0.6))
+SPANS = dataclasses.replace(POLICY, duplicates=Duplicates(substring=Substring(words=10, share=0.1)))
 ALLOWED = dataclasses.replace(POLICY, licences=Licences(allow=(*POLICY.licences.allow, "CC-BY-NC-4.0")))
 QUALITY, PII, LANGUAGE = 1, 2, 0
 
@@ -88,6 +89,7 @@ CHANGES = {
     "a quality threshold": (LINES, WORDS, None, {"decide"}, True),
     "a higher duplicate threshold": (LINES, HIGHER, None, {"decide"}, True),
     "a lower duplicate threshold": (LINES, LOWER, None, {"decide", "duplicates"}, None),
+    "repeated spans asked for": (LINES, SPANS, None, {"decide", "duplicates"}, True),
     "a licence more": (LINES, ALLOWED, None, {"decide"}, True),
     "a rule's version": (LINES, POLICY, (QUALITY, {"VERSION": 99}), {"quality", "decide"}, False),
     "a model's digest": (LINES, POLICY, (LANGUAGE, {"config": {"model": "0" * 64}}), {"languages", "decide"}, False),
