@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_duplicates import WORDS, naive_words, name_of, records_of, table_of
+from test_duplicates import WORDS, naive_words, records_of, table_of
 
 from data_policies.schema import Substring
 from tasks.curation.duplicates import elect, find_pairs, read_pairs
