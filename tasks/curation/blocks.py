@@ -25,16 +25,20 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True)
 class FileBlocks:
-    """The rows of a Parquet file, or those `wanted` (bool, one for each row of the file)."""
+    """The rows of a Parquet file, or those `wanted` (bool, one for each row of the file).
+
+    `factor`: how much larger than usual the blocks may be; a cluster has more hands, and more memory.
+    """
 
     path: Path
     wanted: np.ndarray | None = None
+    factor: int = 1
 
     def __len__(self) -> int:
         return pq.read_metadata(self.path).num_rows if self.wanted is None else int(self.wanted.sum())
 
     def blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Whole row groups, until they hold BLOCK_ROWS rows or BLOCK_BYTES; no block is empty."""
+        """Whole row groups, until they hold BLOCK_ROWS rows or BLOCK_BYTES (times `factor`); no block is empty."""
         waiting: list[pa.Table] = []
         start = rows = size = 0
         with pq.ParquetFile(self.path, memory_map=False, pre_buffer=False) as file:
@@ -49,7 +53,7 @@ class FileBlocks:
                     table = table.filter(pa.array(chosen))
                 waiting.append(table)
                 rows, size = rows + len(table), size + table.nbytes
-                if rows >= BLOCK_ROWS or size >= BLOCK_BYTES:
+                if rows >= BLOCK_ROWS * self.factor or size >= BLOCK_BYTES * self.factor:
                     yield pa.concat_tables(waiting).combine_chunks()
                     waiting, rows, size = [], 0, 0
         if rows:

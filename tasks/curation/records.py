@@ -130,3 +130,8 @@ class Engine:
 
     ray_address: str | None = None
     workers: int = field(default=2)
+
+    @property
+    def block_factor(self) -> int:
+        """How much larger than in one process the blocks are that a query gets: a cluster has more hands."""
+        return 32 if self.ray_address else 1

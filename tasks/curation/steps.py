@@ -80,7 +80,7 @@ def score_stage(home: Home, ingested: Stage, scorer: Scorer, engine: Engine) -> 
     """One scorer over all records."""
 
     def build(folder: Path) -> Transient | None:
-        given = FileBlocks(Path(ingested.path) / "records.parquet")
+        given = FileBlocks(Path(ingested.path) / "records.parquet", factor=engine.block_factor)
         path = folder / "scores.parquet"
         with progress(scorer.name, len(given)) as advance:
             write_blocks(score_blocks(given, scorer, engine, advance), path, output_schema(scorer), ROW_GROUP)
@@ -137,7 +137,7 @@ def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> 
         readable = np.asarray(pc.equal(given["ingest_rule"], ""))
         given = given.filter(pa.array(readable))
         order = pc.sort_indices(given, sort_keys=[("bytes", "descending"), ("record_id", "ascending")]).to_numpy()
-        texts = FileBlocks(Path(ingested.path) / "records.parquet", readable)
+        texts = FileBlocks(Path(ingested.path) / "records.parquet", readable, engine.block_factor)
         with progress("duplicates", len(texts)) as advance:
             find_pairs(texts, design, engine, advance, order, substring).write(folder)
 
