@@ -10,6 +10,7 @@ from rich.table import Table
 from tasks.home import Home
 
 RULES_SHOWN = 14
+PAIRED_NAMES = 54  # letters of two rules' names that fit beside each other on 80 columns
 STYLE = {"keep": "green", "redact": "green", "drop": "yellow", "quarantine": "magenta"}
 
 
@@ -39,14 +40,26 @@ def corpus(home: Home, result: dict[str, Any], out: Console | None = None) -> No
     out.print(f"[bold]read[/bold]     {counts['read']:,} = {parts}", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
     rules = list(result["by_rule"].items())
-    half = (min(len(rules), RULES_SHOWN) + 1) // 2
-    for column in range(4):
+    shown = rules[:RULES_SHOWN]
+    half = (len(shown) + 1) // 2
+    widths = [max((len(name) for name, _ in part), default=0) for part in (shown[:half], shown[half:])]
+    pairs = 2 if sum(widths) <= PAIRED_NAMES else 1  # a name is never cut short
+    half = half if pairs == 2 else len(shown)
+    for column in range(2 * pairs):
         table.add_column(justify="right" if column % 2 else "left", no_wrap=True)
-    for left, right in zip(rules[:half], [*rules[half : 2 * half], *[("", 0)] * half], strict=False):
-        table.add_row(left[0], f"{left[1]:,}", right[0], f"{right[1]:,}" if right[0] else "")
+    for row in range(half):
+        cells = [shown[at] for at in (row, row + half)[:pairs] if at < len(shown)]
+        table.add_row(*(text for name, count in cells for text in (name, f"{count:,}")))
     out.print(table)
-    if len(rules) > 2 * half:
-        out.print(f"         and {len(rules) - 2 * half} more rules, on the audit page")
+    if len(rules) > len(shown):
+        out.print(f"         and {len(rules) - len(shown)} more rules, on the audit page")
+    if widest := next((row for row in result.get("disparities", []) if row["refuses"] and row["certain"] > 1), None):
+        most, least = widest["most"], widest["least"]
+        out.print(
+            f"[bold]widest[/bold]   {widest['rule']} hits {most['rate']:.1%} of {widest['dimension']} "
+            f"{most['group'] or 'none'} and {least['rate']:.1%} of {least['group'] or 'none'}",
+            soft_wrap=True,
+        )
     if scorer := result.get("toxicity_model"):
         out.print(f"[bold]toxicity[/bold] scored by {scorer}")
     if screened := result.get("toxicity_screen"):
