@@ -2,7 +2,7 @@
 
 `python -m benchmarks.quality --peer PYTHON`: PYTHON is an interpreter that has datatrove 0.10.1 and spacy; without it a
 virtual environment is made in a temporary folder. The documents are the long READMEs and docstrings of the installed
-distributions, and, with `--descriptions FILE`, package descriptions (RFC 822 paragraphs, as `apt-cache dumpavail`).
+distributions, the Python reference, and, with `--descriptions FILE`, package descriptions (RFC 822 paragraphs, as `apt-cache dumpavail`).
 
 Both sides are timed on one core by process time, in turns, block by block: the peer's chain of the four filters
 (repetition, quality, C4, FineWeb; it stops at the first that refuses) and ours (words, all measures of the four sets,
@@ -31,21 +31,26 @@ SETS = ("gopher-repetition", "gopher-quality", "c4", "fineweb")
 
 
 def documents(count: int, descriptions: Path | None) -> list[str]:
-    """Distinct texts, in an order drawn once: a third of the distributions suffices for thousands."""
+    """Distinct texts, in an order drawn once: every README, the docstrings of a sample of the distributions, and the
+    Python reference."""
+    from pydoc_data.topics import topics
+
     from tasks.curation.sources import PythonDocs
     from tasks.curation.sources.distributions import installed
     from tasks.curation.sources.python_docs import PythonDocsSource
 
-    names = random.Random(0).sample([found.name for found in installed()], 60)
+    every = installed()
+    names = random.Random(0).sample([item.name for item in every], 60)
     source = PythonDocsSource(PythonDocs(distributions=tuple(names)))
-    found = {raw.text for raw in source if raw.text and LEAST <= len(raw.text) <= MOST}
+    given = [*(item.readme for item in every), *(raw.text for raw in source), *topics.values()]
+    chosen = {text for text in given if text and LEAST <= len(text) <= MOST}
     if descriptions:
         for paragraph in descriptions.read_text(encoding="utf-8", errors="replace").split("\n\n"):
             head, _, body = paragraph.partition("Description-en:")
             text = "\n".join(line.strip() for line in body.splitlines() if line.startswith(" "))
             if len(text) >= LEAST:
-                found.add(text)
-    ordered = sorted(found)
+                chosen.add(text)
+    ordered = sorted(chosen)
     random.Random(0).shuffle(ordered)
     return ordered[:count]
 
@@ -110,7 +115,6 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=3000)
     parser.add_argument("--block", type=int, default=250)
     parser.add_argument("--descriptions", type=Path, help="package descriptions, as `apt-cache dumpavail` writes them")
-    parser.add_argument("--repeat", type=int, default=1, help="of our side: mean of so many cold processes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -78,8 +78,9 @@ def keep_words():
     """Cut each text once for all rules: datatrove's own functions behind a table."""
     words, sentences = "split_into_words", "split_into_sentences"
     named = [(module, words) for module in (gopher_quality_filter, gopher_repetition_filter, fineweb_quality_filter)]
+    tables = {words: {}, sentences: {}}
     for module, name in (*named, (c4_filters, sentences)):
-        original, table = getattr(module, name), {}
+        original, table = getattr(module, name), tables[name]
 
         def cut(text, language, original=original, table=table):
             if len(table) > 20_000:

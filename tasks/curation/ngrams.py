@@ -45,9 +45,8 @@ def repeated_characters(batch: Tokenised) -> dict[int, np.ndarray]:
 
 
 def _taken(places: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
-    """The places of the copies that are taken out, from the front: none may overlap another."""
-    order = np.argsort(places)
-    places, members = places[order], groups[order].tolist()
+    """The places of the copies that are taken out, from the front: none may overlap another. In order of place."""
+    members = groups.tolist()
     behind = np.searchsorted(places, places + n).tolist()  # the next place that does not overlap
     seen = bytearray(len(groups) + 1)
     at, taken = 0, []
@@ -69,7 +68,7 @@ def _mixed(keys: np.ndarray) -> np.ndarray:
 
 def _repeated(batch: Tokenised, text_T: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """For n = 2 to 10: the places (word numbers) at which an n-gram begins that its text has more than once, and the
-    number of each place's group; sorted by group, then by place."""
+    number of each place's group; for n up to 4 sorted by group and then by place, else by place."""
     count = len(batch.key_T)
     low = (np.uint64(1) << np.uint64(max(count, 1).bit_length())) - np.uint64(1)
     end_T = batch.ends_D[text_T]
@@ -77,6 +76,7 @@ def _repeated(batch: Tokenised, text_T: np.ndarray) -> Iterator[tuple[int, np.nd
     left, hashes = np.arange(count), hash_T
     at_place = np.empty(count, np.uint64)
     keep = np.zeros(count + 1, bool)
+    group_at = np.empty(count, np.int64)
     for n in (*TOP, *DUPLICATE):
         inside = left + n <= end_T[left]
         left, hashes = left[inside], hashes[inside]
@@ -91,9 +91,14 @@ def _repeated(batch: Tokenised, text_T: np.ndarray) -> Iterator[tuple[int, np.nd
         member[same] = member[same + 1] = True
         fresh = np.ones(len(packed), bool)
         fresh[same + 1] = False
-        places = (packed[member] & low).astype(np.int64)
-        yield n, places, np.cumsum(fresh[member]) - 1
+        places, groups = (packed[member] & low).astype(np.int64), np.cumsum(fresh[member]) - 1
         keep[places] = True
+        if n in TOP:
+            yield n, places, groups
+        else:
+            group_at[places] = groups
+            here = left[keep[left]]
+            yield n, here, group_at[here]
         hopeful = keep[left] & keep[left + 1]
         left, hashes = left[hopeful], hashes[hopeful]
         keep[places] = False

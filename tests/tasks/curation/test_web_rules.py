@@ -1,6 +1,7 @@
 """The Gopher, C4 and FineWeb measures: datatrove's verdicts on own texts, plain definitions, and other languages."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,9 @@ def test_line_measures_by_their_definitions(text):
     assert row["quality.gopher-quality.stop_words"] == len(
         {"the", "be", "to", "of", "and", "that", "have", "with"} & set(cut)
     )
+    paragraphs = re.split(r"\n{2,}", text.strip())
+    repeated = sum(part in paragraphs[:at] for at, part in enumerate(paragraphs))
+    assert row["quality.gopher-repetition.duplicate_paragraph_ratio"] == repeated / len(paragraphs)
     solid = [line for line in text.split("\n") if line.strip()]
     assert row["quality.fineweb.terminal_line_ratio"] == share(sum(line[-1] in TERMINAL for line in solid), len(solid))
     assert row["quality.fineweb.newline_word_ratio"] == share(text.count("\n"), len(cut))
