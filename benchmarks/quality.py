@@ -2,7 +2,8 @@
 
 `python -m benchmarks.quality --peer PYTHON`: PYTHON is an interpreter that has datatrove 0.10.1 and spacy; without it a
 virtual environment is made in a temporary folder. The documents are the long READMEs and docstrings of the installed
-distributions, the Python reference, and, with `--descriptions FILE`, package descriptions (RFC 822 paragraphs, as `apt-cache dumpavail`).
+distributions, the Python reference, and, with `--descriptions FILE`, package descriptions (RFC 822 paragraphs, as
+`apt-cache dumpavail`).
 
 Both sides are timed on one core by process time, in turns, block by block: the peer's chain of the four filters
 (repetition, quality, C4, FineWeb; it stops at the first that refuses) and ours (words, all measures of the four sets,

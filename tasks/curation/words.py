@@ -186,20 +186,18 @@ def cut(chunk: str) -> list[str]:
         return [*EXCEPTIONS.get(word, (word,)), last]
     words = _cut(chunk, EXCEPTIONS)
     torn = _torn()
-    if len(words) < 2 or torn.keys().isdisjoint(zip(words, words[1:], strict=False)):
+    pairs = list(zip(words, words[1:], strict=False))
+    if torn.keys().isdisjoint(pairs):
         return words
     joined: list[str] = []
     at = 0
-    while at < len(words):
-        for pieces, instead in torn.get((words[at], words[at + 1] if at + 1 < len(words) else ""), ()):
-            if words[at : at + len(pieces)] == pieces:
-                joined += instead
-                at += len(pieces)
+    for spot in [place for place, pair in enumerate(pairs) if pair in torn]:
+        for pieces, instead in torn[pairs[spot]] if spot >= at else ():
+            if words[spot : spot + len(pieces)] == pieces:
+                joined += [*words[at:spot], *instead]
+                at = spot + len(pieces)
                 break
-        else:
-            joined.append(words[at])
-            at += 1
-    return joined
+    return joined + words[at:]
 
 
 def words(text: str) -> list[str]:
