@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_policies.measures import MEASURES, is_asked
 from tasks.governance.ledger import ADMITTED
 
 DIMENSIONS = ("source", "language", "licence", "length")
@@ -56,7 +57,8 @@ def rates(ledger: pa.Table) -> pa.Table:
     """One row (RATES) for each rule that hit anything, each dimension, and each group in it; sorted.
 
     `refuses`: no record that was admitted was hit by the rule, so to be hit is to go; false for a rule that redacts.
-    A group is "" where the ledger has none. Shares are of all records read in the group.
+    A group is "" where the ledger has none. Shares are of the records read in the group; for a quality rule that is
+    meant for some languages, of those in them (what a policy narrows further is not known here).
     """
     listed = ledger["rules"].combine_chunks()
     if isinstance(listed, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
@@ -69,12 +71,17 @@ def rates(ledger: pa.Table) -> pa.Table:
     row_P, rule_P = np.divmod(pair, max(len(rules), 1))
     admitted_N = pc.is_in(ledger["verdict"], pa.array(ADMITTED)).to_numpy()
     refuses_R = np.bincount(rule_P, admitted_N[row_P], minlength=len(rules)) == 0
+    asked_RN = [_asked(rule, ledger) for rule in rules]
     parts = []
     for dimension in DIMENSIONS:
         group_N, groups = _groups(ledger, dimension)
         records_G = np.bincount(group_N, minlength=len(groups))
         hits_RG = np.bincount(rule_P * len(groups) + group_N[row_P], minlength=len(rules) * len(groups))
-        hits, records = hits_RG, np.tile(records_G, len(rules))
+        asked_RG = [
+            records_G if asked_N is None else np.bincount(group_N[asked_N], minlength=len(groups))
+            for asked_N in asked_RN
+        ]
+        hits, records = hits_RG, np.concatenate([np.zeros(0, np.int64), *asked_RG])
         low, high = wilson(hits, records)
         columns = [
             pa.array(np.repeat(np.array(rules, object), len(groups)), pa.string()),
@@ -90,6 +97,14 @@ def rates(ledger: pa.Table) -> pa.Table:
         parts.append(pa.Table.from_arrays(columns, schema=RATES))
     order = [("rule", "ascending"), ("dimension", "ascending"), ("group", "ascending")]
     return pa.concat_tables(parts).sort_by(order).combine_chunks()
+
+
+def _asked(rule: str, ledger: pa.Table) -> np.ndarray | None:
+    """The records that a rule is meant for (bool, N); None: all."""
+    family, _, measure = rule.partition(".")
+    name, _, measure = measure.partition(".")
+    own = MEASURES.get(name, {}).get(measure) if family == "quality" else None
+    return is_asked(ledger["language"], own.only, own.never) if own and (own.only or own.never) else None
 
 
 def _groups(ledger: pa.Table, dimension: str) -> tuple[np.ndarray, list[str]]:
