@@ -12,7 +12,6 @@ benchmarks/results/toxicity.json. About 15 minutes; with --scores it can be stop
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import os
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import write
-from benchmarks.toxicity_data import by_hash, harmless, prompts
+from benchmarks.toxicity_data import Scores, by_hash, harmless, prompts, text_key
 from tasks.curation.toxicity import LABELS, Toxicity, load
 from tasks.curation.toxicity_calibrate import calibrate, toxic_margin
 from tasks.curation.toxicity_cascade import cascade, interval
@@ -36,45 +35,6 @@ from tasks.curation.toxicity_screen import Screen
 THRESHOLDS = {"toxicity": 0.8}  # of open-definition; detoxify-minilm calls 1 % of docstrings toxic by it, noise mostly
 MAXIMUM_MISSED = 0.001
 BATCH = 32
-
-
-class Scores:
-    """The model's scores by text and the CPU seconds that each took, kept in `cache` (an .npz) between attempts."""
-
-    def __init__(self, model: Toxicity, cache: Path | None, minutes: float) -> None:
-        self.model, self.cache = model, cache
-        self.until = time.monotonic() + 60 * minutes
-        self.known: dict[str, np.ndarray] = {}
-        self.seconds: dict[str, float] = {}
-        if cache and cache.exists():
-            stored = np.load(cache)
-            self.known = dict(zip(stored["keys"].tolist(), stored["scores"], strict=True))
-            self.seconds = dict(zip(stored["keys"].tolist(), stored["seconds"].tolist(), strict=True))
-
-    def get(self, texts: Sequence[str]) -> tuple[np.ndarray, float]:
-        """(N, 6), and the CPU seconds that these texts took, each once, whenever it was."""
-        keys = [_key(text) for text in texts]
-        new = [text for key, text in dict(zip(keys, texts, strict=True)).items() if key not in self.known]
-        for start in range(0, len(new), 512):
-            part = new[start : start + 512]
-            started = time.process_time()
-            scores_NL = self.model.score_texts(part, workers=1)
-            spent = time.process_time() - started
-            size = np.array([len(text) + 20 for text in part], dtype=float)
-            for text, row, share in zip(part, scores_NL, spent * size / size.sum(), strict=True):
-                self.known[_key(text)], self.seconds[_key(text)] = row, share
-            print(f"scored {start + len(part)} of {len(new)} in {spent:.0f} CPU-s", flush=True)
-            if self.cache:
-                keyed = list(self.known)
-                numbers = np.array([self.seconds[key] for key in keyed])
-                np.savez(self.cache, keys=np.array(keyed), scores=np.stack(list(self.known.values())), seconds=numbers)
-                if time.monotonic() > self.until:
-                    raise SystemExit("stopped after --minutes: run the same command again, it goes on from here")
-        return np.stack([self.known[key] for key in keys]), sum(self.seconds[key] for key in dict.fromkeys(keys))
-
-
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def hits(scores_NL: np.ndarray) -> np.ndarray:
@@ -139,30 +99,61 @@ def mixed(harmless_texts: list[str], toxic: list[str], share: float) -> list[str
     return by_hash([*harmless_texts, *toxic[:wanted]])
 
 
-def behind_screen(corpus: list[str], planted: set[str], screen: Screen, threshold: float, scores: Scores) -> dict:
-    """The cascade over the corpus: CPU seconds of screen, sample and the rest, and what was missed."""
+def behind_screen(
+    corpus: list[str], planted: set[str], screen: Screen, threshold: float, scores: Scores, flagged: int
+) -> dict:
+    """The cascade over the corpus: CPU seconds of screen, sample and the rest, and what was missed.
+
+    `flagged`: of the documents that the screen does not clear so many are scored, drawn by hash, and stand for the
+    rest (0: all).
+    """
     started = time.process_time()
     screen_N = screen.score_texts(corpus)
-    seconds = {"screen": time.process_time() - started, "model": 0.0}
+    seconds = {"screen": time.process_time() - started, "sample": 0.0, "not_cleared": 0.0}
+    cleared_N = screen_N < threshold
+    planted_N = np.array([text in planted for text in corpus])
+    rest = [corpus[row] for row in np.flatnonzero(~cleared_N & ~planted_N)]
+    drawn = sorted(rest, key=text_key)[: flagged or len(rest)]
+    weight = sum(map(len, rest)) / max(sum(map(len, drawn)), 1)  # cost goes by length
+    drawn_NL, spent = scores.get(drawn)
+    found = round(hits(drawn_NL).sum() * len(rest) / max(len(drawn), 1)) + int((~cleared_N & planted_N).sum())
+    _, own = scores.get([corpus[row] for row in np.flatnonzero(~cleared_N & planted_N)])
+    seconds["not_cleared"] = spent * weight + own
+
+    sampled: list[str] = []
 
     def ask(mask_N: np.ndarray) -> np.ndarray:
-        rows = np.flatnonzero(mask_N)
-        scores_NL, seconds["model"] = scores.get([corpus[row] for row in rows])  # a second call asks for more
+        """Of the sample; how many toxic ones there are among the others is counted above."""
+        rows = np.flatnonzero(mask_N & cleared_N)
+        if sampled:  # the bound was not met: the model would score all; it costs what the sample did, by length
+            chars = sum(len(corpus[row]) for row in rows) - sum(map(len, sampled))
+            seconds["other_cleared"] = seconds["sample"] * chars / sum(map(len, sampled))
+            again = set(sampled)
+            rows = np.array([row for row, text in enumerate(corpus) if text in again])
+        else:
+            sampled.extend(corpus[row] for row in rows)
+        scores_NL, seconds["sample"] = scores.get([corpus[row] for row in rows])
         toxic_N = np.zeros(len(corpus), dtype=bool)
         toxic_N[rows] = hits(scores_NL)
         return toxic_N
 
-    outcome = cascade([_key(text) for text in corpus], screen_N, threshold, MAXIMUM_MISSED, screen.sha256, ask)
-    lost = sum(1 for text, score in zip(corpus, screen_N, strict=True) if text in planted and score < threshold)
-    there = sum(text in planted for text in corpus)
+    outcome = cascade([text_key(text) for text in corpus], screen_N, threshold, MAXIMUM_MISSED, screen.sha256, ask)
+    report = {**outcome.report, "missed_share_of_toxic": None}
+    if report["applied"]:
+        rates = (report["missed"] / report["sampled"], *interval(report["missed"], report["sampled"]))
+        missed = [rate * report["screen_cleared"] for rate in rates]
+        shares = [round(value / (value + found), 4) for value in missed]
+        report["missed_share_of_toxic"] = {**dict(zip(("value", "low", "high"), shares, strict=True)), "toxic": found}
+    lost, there = int((cleared_N & planted_N).sum()), int(planted_N.sum())
     low, high = interval(lost, there)
     return {
         "documents": len(corpus),
         "toxic_documents_mixed_in": there,
         "of_these_cleared_by_the_screen": {"count": lost, "share": lost / there, "low": low, "high": high},
         "scored_by_the_model": int(outcome.scored_N.sum()),
+        "not_cleared": {"documents": len(rest), "of_these_scored": len(drawn)},
         "cpu_seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "report": outcome.report,
+        "report": report,
     }
 
 
@@ -184,6 +175,7 @@ def main() -> None:
     parser.add_argument("--learn", type=int, default=3_000, help="harmless documents for the screen to learn from")
     parser.add_argument("--peer-documents", type=int, default=192, help="that Detoxify.predict is timed on")
     parser.add_argument("--scores", type=Path, help="keep the model's scores and their CPU seconds here")
+    parser.add_argument("--flagged", type=int, default=0, help="of those not cleared score so many; 0: all")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after these, to go on later (with --scores)")
     arguments = parser.parse_args()
     if not arguments.model.is_dir():
@@ -214,12 +206,12 @@ def main() -> None:
         }
         corpora = {percent: mixed(documents, toxic, percent / 100) for percent in (1, 5)}
         runs = {
-            percent: behind_screen(corpus, set(toxic), screen, found.threshold, scores)
+            percent: behind_screen(corpus, set(toxic), screen, found.threshold, scores, arguments.flagged)
             for percent, corpus in corpora.items()
         }
         peer = Peer(arguments.model)  # timed last: what came before may have been stopped and gone on
         for percent, corpus in corpora.items():
-            sample = sorted(corpus, key=lambda text: _key("peer " + text))[: arguments.peer_documents]
+            sample = sorted(corpus, key=lambda text: text_key("peer " + text))[: arguments.peer_documents]
             alone, peer_seconds = scorer_alone(peer, model, sample, rounds=2)
             run = runs[percent]
             run["detoxify_cpu_seconds"] = round(peer_seconds * len(corpus), 1)
@@ -229,9 +221,9 @@ def main() -> None:
             print(percent, "%:", alone["ratio"], run["ratio"], flush=True)
     figures["how"] = (
         f"Detoxify.predict was timed on {arguments.peer_documents} documents of each corpus (drawn by hash), in turns "
-        "with the batched scorer, and its rate extrapolated to the whole; the screen, the sample and all that the "
-        "screen did not clear were really run. Documents that both corpora need were scored once and their CPU time "
-        "counted in both."
+        "with the batched scorer, and its rate extrapolated to the whole. The screen and the sample were really run; "
+        "of the documents that the screen did not clear those under not_cleared.of_these_scored were, and stand for "
+        "the rest by length. Documents that both corpora need were scored once and their CPU time counted in both."
     )
     print(write("toxicity", figures))
 
