@@ -35,13 +35,14 @@ def confirm_passport(match: regex.Match, reserved: bool) -> Found | None:
 
 
 def confirm_licence(match: regex.Match, reserved: bool) -> Found | None:
-    """Five to twenty letters and digits behind a caption, at least four digits, perhaps in groups."""
+    """Five to twenty letters and digits behind a caption, four digits (of a long one three), perhaps in groups."""
     start = match.start("value")
     value = _LICENCE_FORM.match(match.string, start)
     if not value or not _END.match(match.string, value.end()):
         return None
     plain = _plain(value[0])
-    if len(digits(plain)) < 4 or not 5 <= len(plain) <= 20 or len(set(digits(plain))) == 1:
+    least = 3 if len(plain) >= 10 else 4
+    if len(digits(plain)) < least or not 5 <= len(plain) <= 20 or len(set(digits(plain))) == 1:
         return None
     if regex.fullmatch(r"(?:19|20)\d\d(?:[ \-/.](?:\d\d?|(?:19|20)\d\d)){0,2}", value[0]):  # a year or a date
         return None

@@ -94,7 +94,8 @@ REGIONS = (
 _NO_PHONE = regex.compile(r"\d{4}-\d\d?-\d\d?|\d+\.\d+|(?:19|20)\d\d[-–](?:19|20)\d\d")  # dates, decimals, years
 _DATE = regex.compile(r"(?:0\d|[12]\d|3[01])[-. ](?:0\d|1[0-2])[-. ](?:19|20)\d\d(?!\d)")
 _DIRECT = regex.compile(
-    r"(?:[\s.:：#=(]|\\n)*(?:(?:no|nr|number|is|me at|us at|at|me on|us on|on)[\s.:：#=(]*)?", regex.IGNORECASE
+    r"(?:[\s.:：#=(]|\\n)*(?:(?:no|nr|number)[\s.:：#=(]*)?(?:(?:is|to|(?:me |us )?(?:at|on))[\s.:：#=(]*)?",
+    regex.IGNORECASE,
 )
 _GROUP_END = regex.compile(r"\d(?=[^\d]|$)")
 
@@ -116,11 +117,20 @@ def confirm_phone(match: regex.Match, reserved: bool) -> Found | None:
     as fax behind it: valid in one of `REGIONS`. Behind a caption (tel, fax, call ...): valid in one of them, or in
     groups right behind a caption that says so plainly (``Fax: 0383 6399470``); solid digits only right behind it.
     """
+    import phonenumbers
+
     named = match.groupdict()
     if named.get("nanp"):
         return Found(match.start(), match.end(), f"+1{_digits(named['nanp'])[-10:]}")
     if named.get("labelled"):
         return _confirm_labelled(match)
+    if named.get("us"):
+        number = _parse(named["us"], "US")
+        valid = number and phonenumbers.is_valid_number(number)
+        return Found(*match.span("us"), phonenumbers.format_number(number, 0)) if valid else None
+    if named.get("weak"):
+        value = _valid_somewhere(named["weak"]) if _DIRECT.fullmatch(named["filler"]) else None
+        return Found(*match.span("weak"), value) if value and len(_digits(named["weak"])) >= 9 else None
     if named.get("national"):
         return _confirm_national(match)
     return _confirm_international(match)

@@ -59,6 +59,12 @@ _PHONE_CAPTION = (
 
 
 _CAPTION_HINT = "|".join(any_case(word) for word in [*_CAPTIONS, *_CAPTIONS_UNSPACED])
+#: Not enough for a number that is not right behind them: "contact us at 07911 123456".
+_WEAK_CAPTIONS = (
+    "reach", "ring", "contact", "text", "texts to", "messages? to", "registered(?: number)?", "my number", "rufen sie",
+    "anrufen", "appelez", "llame", "llamar", "chiama", "chiamare",
+)  # fmt: skip
+_WEAK_HINT = "(?i)" + "|".join(_WEAK_CAPTIONS)
 _BEHIND = "office|fax|mobile|cell|home|work|desk|phone"  # 0494 41 18 24-Office
 _GROUPS = r"\(?\d[\d()]*+(?:[ .\-/–]{1,2}\(?\d[\d()]*+){0,6}"
 
@@ -167,13 +173,30 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         "phone",
-        r"0[1-9][0-9]{0,3}[ .-][0-9]{2,4}[ .-][0-9]{2,4}",
+        r"0[1-9][0-9]{0,3}[)]?[ .-][0-9]{2,4}",
         regex.compile(
-            r"(?<![\w.+\-/$])(?<!\d[ ])(?P<national>0[1-9]\d{0,3}(?P<sep>[ .\-])\d{2,4}(?:(?P=sep)\d{2,4}){1,4})"
+            r"(?<![\w.+\-/$])(?<!\d[ ])(?P<national>(?:0[1-9]\d{0,3}|\(0[1-9]\d{0,3}\))(?P<sep>[ .\-])"
+            r"(?:\d{2,4}(?:(?P=sep)\d{2,4}){1,4}|\d{6,8}))"
             r"(?!\w)(?! \d)(?![.,\-/]\w)"
         ),
         confirm_phone,
         reach=(16, 30),
+    ),
+    Pattern(
+        "phone",
+        r"[2-9][0-9]{2} [2-9][0-9]{2} [0-9]{4}",
+        regex.compile(r"(?<![\w.+\-/$,])(?<!\d[ ])(?P<us>[2-9]\d{2} [2-9]\d{2} \d{4})(?![\w%])(?! \d)(?![.,\-/]\w)"),
+        confirm_phone,
+        reach=(14, 6),
+    ),
+    Pattern(
+        "phone",
+        rf"(?:{_WEAK_HINT})[^0-9]{{0,30}}[0-9(][0-9 ()./\xe2\x80\x93-]{{6}}",
+        regex.compile(
+            rf"(?<!\p{{L}})(?i:{'|'.join(_WEAK_CAPTIONS)})(?P<filler>[^\d\n+]{{0,16}}?)(?P<weak>(?<![\w.]){_GROUPS})(?!\w)(?![.,]\d)"
+        ),
+        confirm_phone,
+        reach=(70, 60),
     ),
     Pattern(
         "phone",
