@@ -24,14 +24,16 @@ def load_policy(name: str) -> Policy:
 
 
 def check(recipe: Recipe) -> None:
-    """UserError for a bad policy, a screen that is not the one it pins, or a source that is missing or empty."""
+    """UserError for a bad policy, a model or screen that is not what it says, or a source that is missing or empty."""
     from tasks.curation.ingest import require_records, source_digests
+    from tasks.curation.pii_names import open_names
 
     policy = load_policy(recipe.policy)
     if policy.toxicity is not None and policy.toxicity.screen is not None:
         from tasks.curation.toxicity_screen import open_screen
 
         open_screen(Path(policy.toxicity.screen.model), policy.toxicity.screen.sha256)
+    open_names(policy.ner)
     _digests[recipe.curation_sha256()] = source_digests(recipe.sources)
     require_records(recipe.sources)
     require_records(recipe.protected.sets)

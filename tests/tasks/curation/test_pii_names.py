@@ -6,13 +6,16 @@ import random
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from data_policies.load import PolicyError, validate
 from data_policies.schema import Ner
 from tasks.curation import pii_names
 from tasks.curation.pii import Pii
 from tasks.curation.pii_names import open_names
+from tasks.engine import score_table
 from tasks.errors import UserError
+from tests_support import corpus_lines, write_recipe
 
 KEY = b"0123456789abcdef0123456789abcdef"
 FIRST = [
@@ -217,6 +220,36 @@ def test_a_file_that_changes_after_the_check_is_not_opened(folder, tmp_path):
     pii_names._open_models.clear()
     with pytest.raises(RuntimeError, match="has changed"):
         names.find(["the mill"])
+
+
+def test_through_the_engine_a_row_that_the_model_cannot_read_is_an_error_and_the_others_stay(names, monkeypatch):
+    texts = ["thanked anna keller", "the stone", "wrote to ben vogel"]
+    table = pa.table({"record_id": ["0", "1", "2"], "text": pa.array(texts, pa.large_string())})
+    whole = score_table(table, Pii(KEY, names=names)).to_pylist()
+    assert [[span["type"] for span in row["spans"]] for row in whole] == [["person"], [], ["person"]]
+    read = pii_names.Names.find
+
+    def fails(self, texts):
+        if "the stone" in texts:
+            raise FloatingPointError("the stone")
+        return read(self, texts)
+
+    monkeypatch.setattr(pii_names.Names, "find", fails)
+    rows = score_table(table, Pii(KEY, names=names)).to_pylist()
+    assert [row["error"] for row in rows] == ["", "FloatingPointError", ""]  # decide: quarantine, error.pii
+    assert [row["spans"] for row in rows] == [whole[0]["spans"], None, whole[2]["spans"]]
+
+
+def test_the_input_check_says_that_the_model_is_missing(tmp_path):
+    from flows.preflight import check
+    from flows.recipe import load_recipe
+
+    policy = {"name": "x", "version": 1, "owner": "t", "reason": "t", "licences": {"allow": ["MIT"]}}
+    policy |= {"pii": {"person": "redact"}, "ner": {"model": str(tmp_path / "nowhere")}}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(policy))
+    path = write_recipe(tmp_path, corpus_lines(3), policy=str(tmp_path / "policy.yaml"))
+    with pytest.raises(UserError, match=r"has no config.json"):
+        check(load_recipe(str(path)))
 
 
 def test_no_model_asked_for_none_opened():
