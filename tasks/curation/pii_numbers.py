@@ -127,10 +127,12 @@ def confirm_phone(match: regex.Match, reserved: bool) -> Found | None:
     if named.get("us"):
         number = _parse(named["us"], "US")
         valid = number and phonenumbers.is_valid_number(number)
-        return Found(*match.span("us"), phonenumbers.format_number(number, 0)) if valid else None
+        return Found(match.start("us"), match.end("us"), phonenumbers.format_number(number, 0)) if valid else None
     if named.get("weak"):
         value = _valid_somewhere(named["weak"]) if _DIRECT.fullmatch(named["filler"]) else None
-        return Found(*match.span("weak"), value) if value and len(_digits(named["weak"])) >= 9 else None
+        return (
+            Found(match.start("weak"), match.end("weak"), value) if value and len(_digits(named["weak"])) >= 9 else None
+        )
     if named.get("national"):
         return _confirm_national(match)
     return _confirm_international(match)
