@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -145,31 +146,29 @@ def write_shards(
 def write_shard(samples: pa.Table, folder: Path, name: str) -> pa.Table:
     """Write one shard, whole, and its index; return where its samples are (PLACE_SCHEMA, by record_id).
 
-    `samples`: SAMPLE_SCHEMA, at least one row, all of one split. RuntimeError when the tar is not laid out as the index
-    says.
+    `samples`: SAMPLE_SCHEMA, at least one row, all of one split. RuntimeError when a member's header cannot be
+    plain: the index counts on one block.
     """
-    from webdataset import TarWriter
-
     samples = samples.cast(SAMPLE_SCHEMA).sort_by("record_id").combine_chunks()
     rows = []
     position = 0
     temporary = folder / "shards" / f".{name}.{os.getpid()}.tmp"
-    with (
-        open(temporary, "wb") as file,  # an open file: a path goes through a gopen that WDS_SECURE=1 closes
-        TarWriter(file, user=OWNER, group=OWNER, mode=0o444, mtime=MTIME, compress=False, encoder=False) as tar,
-    ):
+    header = _header_maker()
+    with open(temporary, "wb") as file:
         for sample in samples.to_pylist():
             text = sample["text"].encode()
             facts = orjson.dumps({key: sample[key] or "" for key in JSON_KEYS})
-            tar.write({"__key__": sample["record_id"], "json": facts, "txt": text})  # members go in this order
+            for extension, data in (("json", facts), ("txt", text)):
+                file.write(header(f"{sample['record_id']}.{extension}".encode("ascii"), len(data)))
+                file.write(data + bytes(-len(data) % BLOCK))
             txt = position + BLOCK + _padded(len(facts)) + BLOCK
             end = txt + _padded(len(text))
             digest = hashlib.sha256(text).hexdigest()
             members = (txt, len(text), position + BLOCK, len(facts))
             rows.append((sample["record_id"], position, end - position, digest, *members))
             position = end
-        if tar.tarstream.offset != position:
-            raise RuntimeError(f"{name}: the tar is {tar.tarstream.offset} bytes long, {position} were expected")
+        end = position + 2 * BLOCK  # two empty blocks, then up to a whole record
+        file.write(bytes(end - position + -end % tarfile.RECORDSIZE))
     os.replace(temporary, folder / "shards" / f"{name}.tar")
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, INDEX_SCHEMA, strict=True)]
@@ -180,6 +179,29 @@ def write_shard(samples: pa.Table, folder: Path, name: str) -> pa.Table:
         report(len(rows))
     where = [index["key"], samples["split"], pa.array([name] * len(rows))]
     return pa.Table.from_arrays([*where, index["offset"], index["length"], index["sha256"]], schema=PLACE_SCHEMA)
+
+
+def _header_maker() -> Callable[[bytes, int], bytes]:
+    """(name, size) -> the header that `tarfile` writes for such a member (POSIX.1-1988 ustar), in a tenth of the time.
+
+    All headers of a shard are alike but for three fields: name, size and check sum. RuntimeError where these cannot
+    hold them.
+    """
+    info = tarfile.TarInfo("")
+    info.uname = info.gname = OWNER
+    info.mode, info.mtime = 0o444, MTIME
+    raw = info.tobuf(tarfile.PAX_FORMAT)
+    owner, date, rest = raw[100:124], raw[136:148], raw[156:]
+    base = sum(owner + date + rest) + 8 * ord(" ")  # the check sum is taken with blanks in its own place
+
+    def header(name: bytes, size: int) -> bytes:
+        if not 0 < len(name) < 100 or size >= 8**11:
+            raise RuntimeError(f"a tar member with a name of {len(name)} bytes and a content of {size}")
+        length = b"%011o\0" % size
+        check = b"%06o\0 " % (base + sum(name) + sum(length))
+        return name.ljust(100, b"\0") + owner + length + date + check + rest
+
+    return header
 
 
 def _ref(folder: Path, name: str, split: str, samples: int) -> ShardRef:

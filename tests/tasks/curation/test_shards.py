@@ -22,9 +22,12 @@ from hypothesis import strategies as st
 from tasks.curation.shards import (
     INDEX_SCHEMA,
     JSON_KEYS,
+    MTIME,
+    OWNER,
     PLACE_SCHEMA,
     SAMPLE_SCHEMA,
     VERSION,
+    _header_maker,
     estimate_bytes,
     read_index,
     shard_count,
@@ -237,11 +240,11 @@ def test_a_split_without_a_count_and_a_sample_without_text(tmp_path):
 
 
 def test_a_layout_that_the_index_would_not_describe_is_refused(tmp_path):
-    """A key too long for a plain header gets further blocks from tarfile: the index must not lie."""
+    """A key too long for a plain header would need further blocks: the index must not lie."""
     samples = samples_of(1).set_column(0, "record_id", pa.array(["k" * 150]))
     (tmp_path / "shards").mkdir()
     (tmp_path / "index").mkdir()
-    with pytest.raises(RuntimeError, match="bytes long"):
+    with pytest.raises(RuntimeError, match="a name of 155 bytes"):
         write_shard(samples, tmp_path, "train-000000")
     assert not list((tmp_path / "shards").glob("*.tar"))
 
@@ -293,3 +296,37 @@ def test_datasets_reads_them_offline(written, tmp_path):
     for key, row in found.items():
         assert row["txt"] == expected[key]["text"]
         assert row["json"] == {name: expected[key][name] or "" for name in JSON_KEYS}
+
+
+def test_the_bytes_are_those_of_webdatasets_writer(tmp_path):
+    """webdataset's own writer, given the same members, writes the same tar."""
+    import webdataset
+
+    for folder in ("shards", "index"):
+        (tmp_path / folder).mkdir()
+    samples = samples_of(60)
+    samples = samples.filter(pa.compute.equal(samples["split"], "train"))
+    write_shard(samples, tmp_path, "ours")
+    with open(tmp_path / "theirs.tar", "wb") as file:
+        tar = webdataset.TarWriter(
+            file, user=OWNER, group=OWNER, mode=0o444, mtime=MTIME, compress=False, encoder=False
+        )
+        for sample in samples.sort_by("record_id").to_pylist():
+            facts = json.dumps({key: sample[key] or "" for key in JSON_KEYS}, ensure_ascii=False, separators=(",", ":"))
+            tar.write({"__key__": sample["record_id"], "json": facts.encode(), "txt": sample["text"].encode()})
+        tar.close()
+    assert (tmp_path / "shards" / "ours.tar").read_bytes() == (tmp_path / "theirs.tar").read_bytes()
+
+
+@given(st.integers(0, 8**11 - 1), st.text("abcdef0123456789.", min_size=1, max_size=99))
+def test_headers_are_those_of_tarfile(size, name):
+    info = tarfile.TarInfo(name)
+    info.uname = info.gname = OWNER
+    info.mode, info.mtime, info.size = 0o444, MTIME, size
+    assert _header_maker()(name.encode(), size) == info.tobuf(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize(("name", "size"), [(b"", 1), (b"x" * 100, 1), (b"x", 8**11)])
+def test_what_a_header_cannot_hold_is_refused(name, size):
+    with pytest.raises(RuntimeError, match="tar member"):
+        _header_maker()(name, size)
