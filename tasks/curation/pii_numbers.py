@@ -133,6 +133,12 @@ def confirm_phone(match: regex.Match, reserved: bool) -> Found | None:
         return (
             Found(match.start("weak"), match.end("weak"), value) if value and len(_digits(named["weak"])) >= 9 else None
         )
+    if named.get("behind"):
+        text, joined = named["behind"], named["sign"] in ("-", "(") and named["what"][0].isupper()
+        if not (9 if not joined else 7) <= len(_digits(text)) <= 13 or _NO_PHONE.search(text) or text.isdigit():
+            return None
+        value = _valid_somewhere(text) or (f"tel:{_digits(text)}" if joined else None)  # 413 3504-Office
+        return Found(match.start("behind"), match.end("behind"), value) if value else None
     if named.get("national"):
         return _confirm_national(match)
     return _confirm_international(match)
@@ -193,11 +199,15 @@ def _confirm_labelled(match: regex.Match) -> Found | None:
         groups = [group for group in regex.split(r"\D+", piece) if group]
         if not 7 <= len(_digits(piece)) <= 15 or _NO_PHONE.fullmatch(piece):
             continue
-        if len(groups) == 1 and not (len(_digits(piece)) >= 9 and direct):
+        if (len(groups) == 1 and not direct) or (len(_digits(piece)) < 9 and (len(groups) == 1 or not direct)):
             continue
         if value := _valid_somewhere(piece):
             return Found(start, start + end, value)
-    plain = direct and regex.search("[:：]", match["filler"]) and len(regex.findall(r"\d+", text)) <= 5
+    plain = (
+        direct
+        and regex.search(r"[:：]|\b(?:me|us) (?:at|on)\b", match["filler"])
+        and len(regex.findall(r"\d+", text)) <= 5
+    )
     if plain and 7 <= len(_digits(text)) <= 13 and not _NO_PHONE.search(text):
         return Found(start, start + ends[0], f"tel:{_digits(text)}")
     return None

@@ -202,8 +202,8 @@ PATTERNS: tuple[Pattern, ...] = (
         "phone",
         rf"(?i)[0-9][)]?[\s-][\s(-]?(?:{_BEHIND})",
         regex.compile(
-            r"(?<![\w.+\-/$])(?P<national>[(0]?\d[\d()]*(?:[ .\-/]\(?\d[\d()]*){1,5})[ \t]?[\s\-(]"
-            rf"(?i:{_BEHIND})(?!\p{{L}})"
+            r"(?<![\w.+\-/$])(?P<behind>[(0]?\d[\d()]*(?:[ .\-/]\(?\d[\d()]*){0,5})(?P<sign>[ \t]?[\s\-(])"
+            rf"(?P<what>(?i:{_BEHIND}))(?!\p{{L}})"
         ),
         confirm_phone,
         reach=(40, 4),
