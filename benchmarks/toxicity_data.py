@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 
-from tasks.curation.toxicity import Toxicity
+from tasks.curation.toxicity import LABELS, Toxicity
+
+BATCH = 32
 
 
 def text_key(text: str) -> str:
@@ -80,3 +84,20 @@ class Scores:
                 if time.monotonic() > self.until:
                     raise SystemExit("stopped after --minutes: run the same command again, it goes on from here")
         return np.stack([self.known[key] for key in keys]), sum(self.seconds[key] for key in dict.fromkeys(keys))
+
+
+class Peer:
+    """Detoxify as its users call it: from inside the checkpoint's folder, in batches of 32, one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from detoxify import Detoxify
+
+        torch.set_num_threads(1)
+        (checkpoint,) = folder.glob("*.ckpt")
+        with chdir(folder), warnings.catch_warnings(action="ignore"):
+            self.model = Detoxify(checkpoint=checkpoint.name)
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        parts = [self.model.predict(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
+        return np.concatenate([np.stack([part[label] for label in LABELS], axis=1) for part in parts])
