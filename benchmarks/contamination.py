@@ -23,6 +23,7 @@ from tasks.curation.quality import Quality
 from tasks.curation.shingles import words
 
 NGRAM = 13
+LEAST = 200  # characters of a document
 
 
 def items() -> Items:
@@ -58,7 +59,8 @@ def plain(texts: list[str], protected: Items) -> list[bool]:
 
 def main() -> None:
     draw = random.Random(1)
-    protected, texts = items(), documents(20_000, None)
+    reference = set(topics.values())
+    protected, texts = items(), [text for text in documents(20_000, None, LEAST) if text not in reference]
     planted: dict[int, int] = {}
     for number in range(0, len(texts), 10):
         item = draw.randrange(len(protected.texts))

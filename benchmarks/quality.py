@@ -31,7 +31,7 @@ LEAST, MOST = 1_500, 100_000  # characters of a document
 SETS = ("gopher-repetition", "gopher-quality", "c4", "fineweb")
 
 
-def documents(count: int, descriptions: Path | None) -> list[str]:
+def documents(count: int, descriptions: Path | None, least: int = LEAST) -> list[str]:
     """Distinct texts, in an order drawn once: every README, the docstrings of a sample of the distributions, and the
     Python reference."""
     from pydoc_data.topics import topics
@@ -44,12 +44,12 @@ def documents(count: int, descriptions: Path | None) -> list[str]:
     names = random.Random(0).sample([item.name for item in every], 60)
     source = PythonDocsSource(PythonDocs(distributions=tuple(names)))
     given = [*(item.readme for item in every), *(raw.text for raw in source), *topics.values()]
-    chosen = {text for text in given if text and LEAST <= len(text) <= MOST}
+    chosen = {text for text in given if text and least <= len(text) <= MOST}
     if descriptions:
         for paragraph in descriptions.read_text(encoding="utf-8", errors="replace").split("\n\n"):
             head, _, body = paragraph.partition("Description-en:")
             text = "\n".join(line.strip() for line in body.splitlines() if line.startswith(" "))
-            if len(text) >= LEAST:
+            if len(text) >= least:
                 chosen.add(text)
     ordered = sorted(chosen)
     random.Random(0).shuffle(ordered)

@@ -58,7 +58,7 @@ def naive(items, text, n=N):
 TEXTS = st.lists(st.sampled_from(["a", "b", "Mill", "grinds,", "who", "Ä"]), max_size=16).map(" ".join)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.lists(TEXTS, min_size=1, max_size=7), st.lists(TEXTS, min_size=1, max_size=4))
 def test_agrees_with_the_definition(items, texts):
     for text, row in zip(texts, score(scorer(items), texts), strict=True):
