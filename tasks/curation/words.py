@@ -57,6 +57,10 @@ _HOST = re.compile(
     rf"[{_LOWER}]{{2,63}})(?::\d{{2,5}})?(?:[/?#]\S*)?\Z"
 )
 _PRIVATE = re.compile(r"(?:10|127)(?:\.\d{1,3}){3}|(?:169\.254|192\.168)(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])\.")
+# A word between signs that are cut off one by one, and a dot after them that ends a sentence: what most chunks are.
+_PLAIN = re.compile(
+    rf"([{re.escape(_BEFORE)}]*)([A-Za-z](?:[A-Za-z_]*[A-Za-z])?)(?:([{re.escape(_AFTER)}]*)|(?:(?<=[a-z])|([{re.escape(_AFTER)}]+))\.)\Z"
+)
 _DOMAIN = re.compile(r"\.(?:[^\W\d_A-Z]{2}|\d)")
 _MAY_CUT = re.compile(r"[-.,:<>=/+*^~]|[^\x00-\x7f]")
 _SCHEME = re.compile(r"[\w+\-.]{2,}://")
@@ -139,6 +143,10 @@ def _inner(text: str) -> list[str]:
 
 def _cut(chunk: str, exceptions: dict[str, tuple[str, ...]]) -> list[str]:
     """The words of a chunk, before exceptions that were torn apart are joined again."""
+    if plain := _PLAIN.match(chunk):
+        before, word, after, stop = plain.groups()
+        dot = (".",) if chunk[-1] == "." else ()
+        return [*before, *exceptions.get(word, (word,)), *(after or stop or ""), *dot]
     words: list[str] = []
     ends: list[str] = []
     text = chunk
