@@ -23,7 +23,7 @@ from tasks.curation.tokenised import Tokenised
 from tasks.curation.words import VERSION as WORDS_VERSION
 from tasks.errors import UserError
 
-PIECE_TEXTS, PIECE_CHARACTERS = 128, 500_000  # measured together
+PIECE_TEXTS, PIECE_CHARACTERS = 256, 1_000_000  # measured together
 
 #: Letters a word, on average, in scripts that put no blank between words: (first, last code point, letters, class).
 _UNSPACED = (

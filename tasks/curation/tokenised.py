@@ -12,6 +12,8 @@ from array import array
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.curation.words import cut
 
@@ -123,19 +125,18 @@ class Tokenised:
 
     def __init__(self, texts: Sequence[str]) -> None:
         table = _current()
-        chunks: list[str] = []
-        counts: list[int] = []
         self.texts = texts
-        self.lines_D: list[list[str]] = []
-        for text in texts:
-            lines = [line.strip() for line in text.splitlines()]
-            self.lines_D.append(lines)
-            for line in lines:
-                cut = line.split()
-                chunks += cut
-                counts.append(len(cut))
-        number_C = np.fromiter(map(table.__getitem__, chunks), np.int64, len(chunks))
-        self.chunks_L = np.array(counts, np.int64)
+        self.lines_D = [[line.strip() for line in text.splitlines()] for text in texts]
+        lines = [line for lines in self.lines_D for line in lines]
+        # Arrow cuts at the same blanks as `str.split`, and finds the distinct chunks: only these are looked up.
+        cut = pc.utf8_split_whitespace(pa.array([line or "-" for line in lines], pa.large_string()))
+        chunks = cut.values.dictionary_encode()
+        names = chunks.dictionary.to_pylist()
+        number_C = np.fromiter(map(table.__getitem__, names), np.int64, len(names))[chunks.indices.to_numpy()]
+        self.chunks_L = np.diff(cut.offsets.to_numpy())
+        full_L = np.fromiter(map(bool, lines), bool, len(lines))
+        if not full_L.all():  # what stood for an empty line
+            number_C, self.chunks_L = number_C[np.repeat(full_L, self.chunks_L)], self.chunks_L * full_L
         kind_V, length_V, key_V, first, count, cut_words = table.arrays()
         words_C = count[number_C]
         word_ends_C = np.concatenate([[0], np.cumsum(words_C)])

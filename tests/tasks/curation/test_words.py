@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -39,3 +41,10 @@ def test_a_long_chunk_takes_no_longer_than_its_length():
     # An address pattern that backtracks would take minutes on these.
     for chunk in ("a." * 50_000, "@" * 100_000, "a@" * 50_000, "=" * 100_000, "'s" * 50_000, "http://" * 10_000):
         assert "".join(cut(chunk)) == chunk
+
+
+def test_arrow_cuts_at_the_blanks_of_python():
+    points = [point for point in range(0x11000) if not 0xD800 <= point < 0xE000] + [*range(0xE0000, 0xE0080), 0x10FFFF]
+    texts = [f"a{chr(point)}b" for point in points]
+    cut_up = pc.utf8_split_whitespace(pa.array(texts, pa.large_string()))
+    assert pc.list_value_length(cut_up).to_pylist() == [len(text.split()) for text in texts]
