@@ -71,19 +71,24 @@ def _repeated(batch: Tokenised, text_T: np.ndarray) -> Iterator[tuple[int, np.nd
     number of each place's group; for n up to 4 sorted by group and then by place, else by place."""
     count = len(batch.key_T)
     low = (np.uint64(1) << np.uint64(max(count, 1).bit_length())) - np.uint64(1)
-    end_T = batch.ends_D[text_T]
     hash_T = _mixed(batch.key_T + text_T.astype(np.uint64) * _ODD)  # so no text shares an n-gram with another
-    left, hashes = np.arange(count), hash_T
-    at_place = np.empty(count, np.uint64)
+    hashes = _mixed(hash_T * _ODD + np.append(hash_T[1:], np.uint64(0)))  # bigrams
+    last = batch.ends_D[batch.words_D > 0] - 1
+    hashes[last] = _mixed(last.astype(np.uint64) * _MIX)  # a text's last word begins none: a hash of its own
+    at_place, left = hashes.copy(), np.arange(count)
     keep = np.zeros(count + 1, bool)
     group_at = np.empty(count, np.int64)
     for n in (*TOP, *DUPLICATE):
-        inside = left + n <= end_T[left]
-        left, hashes = left[inside], hashes[inside]
-        hashes = _mixed(hashes * _ODD + hash_T[left + n - 1])
-        at_place[left] = hashes
+        if n > TOP[0]:  # the n-grams that begin with a repeated one and end with one: none runs over a text's end
+            hashes = _mixed(hashes * _ODD + hash_T[left + n - 1])
+            at_place[left] = hashes
         # The place in the low bits: one sort of plain integers groups the places and keeps each group in order.
-        packed = np.sort((hashes & ~low) | left.astype(np.uint64))
+        packed = (hashes & ~low) | left.astype(np.uint64)
+        if n == TOP[0]:  # text by text: a copy is in the same text, and short sorts are quick
+            for start, end in zip(batch.starts_D.tolist(), batch.ends_D.tolist(), strict=True):
+                packed[start:end].sort()
+        else:
+            packed.sort()
         same = np.flatnonzero((packed[1:] ^ packed[:-1]) <= low)
         one, other = (packed[same] & low).astype(np.int64), (packed[same + 1] & low).astype(np.int64)
         same = same[at_place[one] == at_place[other]]  # equal in all 64 bits

@@ -147,7 +147,7 @@ class Tokenised:
         lines_D = np.fromiter(map(len, self.lines_D), np.int64, len(texts))
         self.line_numbers_D = np.concatenate([[0], np.cumsum(lines_D)])  # where each text's lines begin and end
         self.ends_D = np.concatenate([[0], self.line_ends_L])[self.line_numbers_D[1:]]
-        self.starts_D = np.concatenate([[0], self.ends_D[:-1]]).astype(np.int64)
+        self.starts_D = np.concatenate([[0], self.ends_D])[:-1].astype(np.int64)
         self.words_D = self.ends_D - self.starts_D
 
     def total(self, values_T: np.ndarray) -> np.ndarray:
