@@ -22,7 +22,7 @@ from tasks.stages import sha256_json
 _SURROGATE = re.compile("[\ud800-\udfff]")
 ROWS = 5_000  # a row group, and how many rows wait in Python objects before they become Arrow
 _FLUSH_BYTES = 32 << 20  # or as many of them as hold so much
-SORTED_BYTES = 256 << 20  # sorted in memory at once
+SORTED_BYTES = 64 << 20  # sorted in memory at once
 _SAID = ["evidence_id", "label", "group", "language_declared", "ingest_rule", "ingest_detail", "uri"]
 _SAID += ["record_id", "content_sha256", "_source", "_locator"]
 #: A record as it was read, with the parts of its id as they were before `storable` made strings of them.
