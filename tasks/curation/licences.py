@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_policies.licences import DETECTOR_VERSION, conclude, tables_digest
 from data_policies.opt_outs import opt_out
-from tasks.curation.records import Engine
+from tasks.curation.blocks import Blocks, TableBlocks
 
 #: The scorer's columns. Evidence: which field matched what, never a licence's whole text.
 SCORES = pa.schema(
@@ -21,6 +23,10 @@ SCORES = pa.schema(
         ("obligations", pa.string()),
         ("opt_out", pa.string()),
     ]
+)
+#: What `conclude_all` gives.
+CONCLUDED = pa.schema(
+    [("record_id", pa.string()), *((name, pa.string()) for name in SCORES.names), ("error", pa.string())]
 )
 
 
@@ -62,33 +68,30 @@ def _conclude(fields: list[dict[str, str]] | None) -> tuple[str | None, ...]:
         return (*(None for _ in SCORES), type(error).__name__)
 
 
-def conclude_all(records: pa.Table, evidence: pa.Table, engine: Engine = Engine()) -> pa.Table:
+def conclude_all(records: pa.Table, evidence: pa.Table) -> pa.Table:
     """record_id, SCORES and ``error`` for each record (RECORD_SCHEMA), sorted by record_id.
 
     A record without evidence is ``missing``; one whose evidence_id is in no row of `evidence` gets the error KeyError.
-    RuntimeError when the engine returns other rows than it was given, or two evidence rows share an id.
+    RuntimeError when two evidence rows share an id.
     """
-    import daft
+    found = list(conclude_blocks(TableBlocks(records), evidence))
+    return pa.concat_tables([CONCLUDED.empty_table(), *found]).combine_chunks()
 
-    from tasks.engine import require_same_rows, start
 
-    start(engine.ray_address)
-    names = ["record_id", *SCORES.names, "error"]
-    schema = pa.schema([(name, pa.string()) for name in names])
-    if len(records) == 0:
-        return schema.empty_table()
-    scorer = Licences()
+def conclude_blocks(records: Blocks, evidence: pa.Table) -> Iterator[pa.Table]:
+    """`conclude_all`, a block of records at a time: evidence is concluded once, and each record looks its own up."""
     none = pa.table({"evidence_id": [""], "fields": pa.array([[]], evidence.schema.field("fields").type)})
     given = evidence.select(["evidence_id", "fields"]).cast(
         pa.schema([none.schema.field(0), evidence.schema.field("fields")])
     )
     if "" not in given["evidence_id"].to_pylist():
         given = pa.concat_tables([given, none.cast(given.schema)])
-    scored = scorer.score(given)
-    ids = records["evidence_id"].combine_chunks().cast(pa.string()).fill_null("")
-    left = pa.table({"record_id": records["record_id"].combine_chunks().cast(pa.string()), "evidence_id": ids})
-    joined = daft.from_arrow(left).join(daft.from_arrow(scored), on="evidence_id", how="left").to_arrow()
-    result = joined.select(names).cast(schema).sort_by("record_id").combine_chunks()
-    require_same_rows(left, result, scorer.name)
-    error = result["error"].combine_chunks().fill_null("KeyError")
-    return result.set_column(len(names) - 1, "error", error)
+    scored = Licences().score(given)
+    known = scored["evidence_id"].combine_chunks()
+    if len(known.unique()) != len(known):
+        raise RuntimeError("licences: two rows of evidence share an id")
+    for block in records.blocks(["record_id", "evidence_id"]):
+        ids = block["evidence_id"].combine_chunks().cast(pa.string()).fill_null("")
+        result = scored.select(CONCLUDED.names[1:]).take(pc.index_in(ids, known))
+        result = result.add_column(0, "record_id", block["record_id"].cast(pa.string())).cast(CONCLUDED)
+        yield result.set_column(len(CONCLUDED) - 1, "error", result["error"].combine_chunks().fill_null("KeyError"))

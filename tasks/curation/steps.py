@@ -6,7 +6,7 @@ without a join, after the ids are compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from data_policies import decide as decisions
 from data_policies.schema import Policy
 from data_policies.spdx import rank
-from tasks.curation.blocks import FileBlocks, write_blocks
+from tasks.curation.blocks import BLOCK_ROWS, FileBlocks, write_blocks
 from tasks.curation.records import Engine, Scorer
 from tasks.engine import output_schema, require_same_rows, score_blocks, transient
-from tasks.governance.ledger import ROW_GROUP, write_parquet
+from tasks.governance.ledger import ROW_GROUP
 from tasks.home import Home
 from tasks.progress import progress
 from tasks.stages import Stage, Transient, run_stage
@@ -60,17 +60,17 @@ def scores(stage: Stage, columns: Sequence[str] | None = None) -> pa.Table:
 
 def licence_stage(home: Home, ingested: Stage, engine: Engine) -> Stage:
     """Concluded licence per record."""
-    from tasks.curation.licences import Licences, conclude_all
+    from tasks.curation.licences import CONCLUDED, Licences, conclude_blocks
 
     scorer = Licences()
 
     def build(folder: Path) -> None:
-        given = records(ingested, ["record_id", "evidence_id"])
+        given = FileBlocks(Path(ingested.path) / "records.parquet")
         evidence = pq.read_table(Path(ingested.path) / "evidence.parquet")
         with progress("licences", len(given)) as advance:
-            concluded = conclude_all(given, evidence, engine)
+            concluded = conclude_blocks(given, evidence)
+            write_blocks(concluded, folder / "scores.parquet", CONCLUDED, ROW_GROUP)
             advance(len(given))
-        write_parquet(concluded, folder / "scores.parquet")
 
     inputs = {"records": ingested.digest, "config": scorer.config()}
     return run_stage(home.stages, "licences", scorer.VERSION, inputs, build)
@@ -113,12 +113,19 @@ def decide_stage(home: Home, ingested: Stage, stages: Sequence[Stage], policy: P
     def build(folder: Path) -> None:
         table = cheap_scores(ingested, stages)
         with progress("decide", len(table)) as advance:
-            verdicts = decisions.decide(table, policy)
+            verdicts = _decided(table, policy)
+            write_blocks(verdicts, folder / "verdicts.parquet", decisions.VERDICT_SCHEMA, ROW_GROUP)
             advance(len(table))
-        write_parquet(verdicts, folder / "verdicts.parquet")
 
     inputs = {"records": ingested.digest, "scores": [stage.digest for stage in stages], "policy": policy.sha256()}
     return run_stage(home.stages, "decide", DECIDE_VERSION, inputs, build)
+
+
+def _decided(table: pa.Table, policy: Policy) -> Iterator[pa.Table]:
+    """Verdicts of a block of records at a time: each is decided alone."""
+    for start in range(0, len(table), BLOCK_ROWS):
+        rows = pa.array(np.arange(start, min(start + BLOCK_ROWS, len(table))))
+        yield decisions.decide(table.take(rows), policy)
 
 
 def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> Stage:
