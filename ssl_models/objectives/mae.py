@@ -35,7 +35,7 @@ class MAEMethod(Method):
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream("weights", self.seed))
-            return ViTMAEForPreTraining(config)
+            return with_positions(ViTMAEForPreTraining(config))
 
     def view(self, batch: ImageBatch) -> Views:
         return draw_views(batch, self.config.augment, self.encoder.image_size, self.seed, 1)
@@ -57,6 +57,30 @@ class MAEMethod(Method):
         vit = ViTModel(vit_config(self.encoder), add_pooling_layer=False)
         vit.load_state_dict(model.vit.state_dict())
         return vit
+
+
+@torch.no_grad()
+def with_positions(model: Any) -> Any:
+    """Fixed sine-cosine positions in encoder and decoder, and a mask token of its usual scale.
+
+    `transformers` 5.23 sets all three to zero when it builds the model from a config: without positions a decoder can
+    only paint the mean patch, and the loss stands still there.
+    """
+    side = model.config.image_size // model.config.patch_size
+    for table in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):
+        table.copy_(sine_positions(side, table.shape[-1]))
+    model.decoder.mask_token.normal_(std=model.config.initializer_range)
+    return model
+
+
+def sine_positions(side: int, width: int) -> Tensor:
+    """[1, 1 + side^2, width]: a quarter each of sin and cos of row and column (as in MAE), zero for the class token."""
+    frequency = 10_000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    angle = torch.arange(side, dtype=torch.float64)[:, None] * frequency
+    wave = torch.cat([angle.sin(), angle.cos()], 1)
+    rows, columns = wave[:, None].expand(side, side, -1), wave[None].expand(side, side, -1)
+    table = torch.cat([columns, rows], 2).flatten(0, 1)
+    return torch.nn.functional.pad(table, (0, width - table.shape[1], 1, 0)).float()[None]
 
 
 _SHARED = (

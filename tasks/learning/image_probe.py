@@ -181,7 +181,7 @@ def fine_tuned(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream("fine-tune", config.seed))
         head = torch.nn.Sequential(
-            torch.nn.LayerNorm(width_of(encoder)), torch.nn.Linear(width_of(encoder), len(names))
+            torch.nn.BatchNorm1d(width_of(encoder), affine=False), torch.nn.Linear(width_of(encoder), len(names))
         )
     body = copy.deepcopy(encoder).requires_grad_(True).train()
     optimizer = torch.optim.AdamW([*body.parameters(), *head.parameters()], lr=config.fine_tune_rate, weight_decay=0.05)
@@ -193,6 +193,7 @@ def fine_tuned(
         torch.nn.functional.cross_entropy(head(features(body, given)), target).backward()
         optimizer.step()
     body.eval()
+    head.eval()
     with torch.inference_mode():
         found = torch.cat([head(features(body, part)).argmax(1) for part in images[split:].split(_BATCH)])
     return np.array(names)[found.numpy()] == truth

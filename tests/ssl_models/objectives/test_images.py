@@ -193,3 +193,13 @@ def test_a_method_that_does_not_fit_the_encoder_is_refused(tmp_path):
         image_spec(tmp_path, MAE())
     with pytest.raises(ValueError, match=r"encoder\.model nothing"):
         build_image_method(SimCLR(), dataclasses.replace(SMALL, model="nothing"), 0, 1).build()
+
+
+def test_every_patch_has_a_position_of_its_own(tmp_path):
+    """The library leaves them at zero when it builds from a config: then nothing can be painted in its place."""
+    model = ImageRun(image_spec(tmp_path, *METHODS["mae"])).build_model()
+    for table in (model.vit.embeddings.position_embeddings, model.decoder.decoder_pos_embed):
+        assert not table.requires_grad
+        apart = torch.cdist(table[0], table[0]) + 9 * torch.eye(17)
+        assert apart.min() > 0.3
+    assert model.decoder.mask_token.std() > 0.01
