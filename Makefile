@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint bench bench-curation clean
+.PHONY: help demo test slow lint bench bench-curation bench-quality clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -56,6 +56,9 @@ bench-curation: $(VENV)/installed $(PEERS)/installed  ## curation against its pe
 	@$(BIN)/python -m benchmarks.scale > /dev/null
 	@$(BIN)/python -m benchmarks.toxicity --data $(PEERS)/data --scores $(PEERS)/scores.npz > /dev/null
 	@$(BIN)/python -m benchmarks.curation_table
+
+bench-quality: $(VENV)/installed  ## do the image methods learn? six methods, three seeds (about ten minutes)
+	@$(BIN)/python -m benchmarks.quality_ssl
 
 clean:  ## remove .venv and caches
 	@rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

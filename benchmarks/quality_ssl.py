@@ -1,8 +1,8 @@
 """Do the image methods learn? Few-label accuracy on scikit-learn's digits, beside raw pixels and random-init encoders.
 
-``python -m benchmarks.quality_ssl [--methods simclr,byol] [--seeds 3] [--split development]``: each run is the real
-trainer in its own process on one thread, each accuracy the mean over 20 draws of 5 labelled images a digit. Settings
-were chosen on the development split, 300 images of the train part; the test split is of 500 other images.
+``python -m benchmarks.quality_ssl [--methods simclr,byol] [--seeds 3] [--split development] [--figures FOLDER]``: each
+run is the real trainer in its own process on one thread, each accuracy the mean over 20 draws of 5 labelled images a
+digit. Settings were chosen on the development split, 300 images of the train part; the test split is of 500 others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TRAIN = {"batch": 128, "learning_rate": 0.003, "warmup_steps": 20, "decay": "cos
 #: What was chosen on the development split. MAE is read by fine-tuning, the others by frozen features.
 SETTINGS: dict[str, dict[str, Any]] = {
     "simclr": {"steps": 150},
-    "byol": {"steps": 300, "objective": {"momentum": 0.95}},
+    "byol": {"steps": 300, "objective": {"momentum": 0.97, "augment": {"crop_low": 0.7, "erase": 0.1}}},
     "vicreg": {"steps": 150},
     "dino": {"steps": 250, "objective": {"momentum": 0.95, "small_views": 0}},
     "lejepa": {"steps": 150},
@@ -112,7 +112,9 @@ def measure(name: str, seed: int, corpus: Path, folder: Path, steps: int | None 
                 "seed": seed,
                 "threads": 1,
                 "precision": "float32",
-                "checkpoint_every_steps": 10_000,
+                "checkpoint_every_steps": max(1, (steps or chosen["steps"]) // 3),
+                "keep_checkpoints": 4,
+                "log_every_steps": 2,
             },
         }
     )
@@ -132,11 +134,40 @@ def measure(name: str, seed: int, corpus: Path, folder: Path, steps: int | None 
     }
 
 
+def figure(folder: Path, corpus: Path, path: Path) -> Path:
+    """The run's loss, and its held-out embeddings (principal components) at the start, on the way and at the end."""
+    import torch
+    from safetensors.torch import load_file
+
+    from ssl_models.images import decode, stack
+    from ssl_models.objectives import build_image_method
+    from ssl_models.views.augment import normalise, plain
+    from tasks.learning import embed
+    from tasks.learning.image_probe import encode, random_image_encoder
+    from tasks.learning.pictures import curve_and_components
+    from tasks.learning.samples import read_images
+
+    spec = embed.read_spec(folder)
+    rows = read_images(corpus, "validation")
+    images = normalise(plain(stack([decode(row[1], 1) for row in rows], 8), spec.encoder.image_size))
+    method = build_image_method(spec.objective, spec.encoder, spec.train.seed, spec.train.steps)
+    embeddings = {"step 0": encode(random_image_encoder(spec, spec.train.seed, images), images)}
+    for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
+        model = method.build()
+        with torch.no_grad():
+            model.load_state_dict(load_file(checkpoint / "model.safetensors"))
+        embeddings[f"step {int(checkpoint.name[5:])}"] = encode(method.trained_encoder(model), images)
+    chosen = {name: embeddings[name] for name in list(embeddings)[:2] + list(embeddings)[-1:]}
+    losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return curve_and_components(losses, chosen, [row[2] for row in rows], path, spec.train.log_every_steps)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--methods", default=",".join(SETTINGS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--split", choices=("test", "development"), default="test")
+    parser.add_argument("--figures", type=Path, help="a folder for METHOD.png of each method's first seed")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "quality_ssl.json")
     options = parser.parse_args()
     results = json.loads(options.output.read_text())["methods"] if options.output.is_file() else {}
@@ -144,6 +175,8 @@ def main() -> None:
         corpus = write_digits(Path(place) / "corpus", options.split)
         for name in options.methods.split(","):
             runs = [measure(name, seed, corpus, Path(place) / f"{name}-{seed}") for seed in range(options.seeds)]
+            if options.figures:
+                figure(Path(place) / f"{name}-0", corpus, options.figures / f"{name}.png")
             figures = {key: [run[key] for run in runs] for key in ("linear", "random_init", "raw_pixels")}
             means = {key: round(float(np.mean(values)), 2) for key, values in figures.items()}
             above_raw, above_random = BARS[name]

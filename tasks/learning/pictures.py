@@ -216,13 +216,19 @@ STYLE: Any = {
 
 
 def curve_and_components(
-    losses: Sequence[float], embeddings: dict[str, NDArray[np.floating]], labels: Sequence[str], path: Path
+    losses: Sequence[float],
+    embeddings: dict[str, NDArray[np.floating]],
+    labels: Sequence[str],
+    path: Path,
+    every_steps: int = 1,
 ) -> Path:
-    """A loss curve, and beside it the first two principal components of each of the embeddings (N, D)."""
+    """A loss curve (one value every so many steps), and the first two principal components of each embedding (N, D)."""
     label_N = np.asarray(labels)
     with _figure(path, 4.2 * (1 + len(embeddings)), 3.8) as figure:
         curve, *scatters = figure.subplots(1, 1 + len(embeddings))
-        curve.plot(np.arange(1, len(losses) + 1), losses, color=BLUE, linewidth=1.5)
+        steps = every_steps * np.arange(1, len(losses) + 1)
+        curve.plot(steps, losses, color=SKY, linewidth=0.8)
+        curve.plot(steps, _smooth(np.asarray(losses)), color=BLUE, linewidth=1.8)
         curve.set_title("loss", loc="left")
         curve.set_xlabel("training step")
         for axes, (name, features_ND) in zip(scatters, embeddings.items(), strict=True):
