@@ -193,6 +193,10 @@ def fine_tuned(
         torch.nn.functional.cross_entropy(head(features(body, given)), target).backward()
         optimizer.step()
     body.eval()
+    with torch.no_grad():  # running statistics lag behind a body that moves: those of the trained body are taken
+        head[0].reset_running_stats()
+        head[0].momentum = None
+        head(features(body, given))
     head.eval()
     with torch.inference_mode():
         found = torch.cat([head(features(body, part)).argmax(1) for part in images[split:].split(_BATCH)])
