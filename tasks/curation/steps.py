@@ -140,10 +140,7 @@ def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> 
     design = min(policy.duplicates.threshold, DESIGN_THRESHOLD)
 
     def build(folder: Path) -> None:
-        given = records(ingested, ["record_id", "bytes", "ingest_rule"])
-        readable = np.asarray(pc.equal(given["ingest_rule"], ""))
-        given = given.filter(pa.array(readable))
-        order = pc.sort_indices(given, sort_keys=[("bytes", "descending"), ("record_id", "ascending")]).to_numpy()
+        readable, order = _longest_first(ingested)
         texts = FileBlocks(Path(ingested.path) / "records.parquet", readable, engine.block_factor)
         with progress("duplicates", len(texts)) as advance:
             find_pairs(texts, design, engine, advance, order, substring).write(folder)
@@ -153,6 +150,13 @@ def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> 
     if substring is not None:
         inputs["substring"] = {"words": substring.words, "from": min(substring.share, STORED_FROM)}
     return run_stage(home.stages, "duplicates", VERSION, inputs, build)
+
+
+def _longest_first(ingested: Stage) -> tuple[np.ndarray, np.ndarray]:
+    """(readable, order): which records could be read, and the numbers of these, the longest first."""
+    given = records(ingested, ["bytes", "ingest_rule"])
+    readable = np.asarray(pc.equal(given["ingest_rule"], ""))
+    return readable, np.argsort(-given["bytes"].to_numpy()[readable], kind="stable")  # on a tie by record_id
 
 
 def election_quality(quality: Stage) -> pa.ChunkedArray:
