@@ -27,7 +27,7 @@ def test_the_api_is_the_sessions_own(prefect_server):
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 
     assert "127.0.0.1" in PREFECT_API_URL.value()
-    assert str(Path.home() / ".prefect") not in PREFECT_API_DATABASE_CONNECTION_URL.value().get_secret_value()
+    assert str(Path.home() / ".prefect") not in str(PREFECT_API_DATABASE_CONNECTION_URL.value())
 
 
 def test_the_ledger_is_closed_and_every_row_went_where_its_rule_says(mini):

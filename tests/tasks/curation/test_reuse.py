@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,8 @@ from tests_support import corpus_lines
 POLICY = dataclasses.replace(load_policy("open-definition"), toxicity=None)
 NEAR = [{**row, "id": f"near-{n}", "text": row["text"] + " So it is."} for n, row in enumerate(corpus_lines(6)[:6])]
 LINES = [*corpus_lines(40), *NEAR]
+
+ROOT = Path(__file__).parents[3]
 
 
 class Other:
@@ -139,7 +142,12 @@ def test_bytes_do_not_depend_on_hash_seed_workers_or_block_size(tmp_path):
     (tmp_path / "key").write_text("k" * 64)
     found = []
     for seed, threads, block in (("0", "1", "20000"), ("12345", "4", "7")):
-        environment = {"PYTHONHASHSEED": seed, "DAFT_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONHASHSEED": seed,
+            "DAFT_NUM_THREADS": threads,
+            "RAYON_NUM_THREADS": threads,
+        }
         environment |= {"GRISTMILL_KEY_FILE": str(tmp_path / "key")}
         command = [sys.executable, "-c", PROGRAM, str(tmp_path), block, seed]
         done = subprocess.run(
@@ -160,7 +168,7 @@ def test_a_local_ray_cluster_makes_the_same_bytes(tmp_path):
     )
     found = []
     for program, name in ((PROGRAM, "native"), (on_ray, "ray")):
-        environment = {**os.environ, "GRISTMILL_KEY_FILE": str(tmp_path / "key")}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "GRISTMILL_KEY_FILE": str(tmp_path / "key")}
         command = [sys.executable, "-c", program, str(tmp_path), "20000", name]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
         found.append(json.loads(done.stdout.splitlines()[-1]))
