@@ -70,8 +70,13 @@ _CC_PARTS = {
     "sharealike": "sa",
     "share alike": "sa",
 }
+#: The jurisdictions that Creative Commons ported its licences to: two other letters are no port but something else.
+_CC_PORTS = (
+    "ae|ar|at|au|az|be|bg|br|ca|ch|cl|cn|co|cr|cz|de|dk|ec|ee|eg|es|fi|fr|gb|ge|gr|gt|hk|hr|hu|ie|igo|il|in|it|jo|jp|kr|"
+    "lu|mk|mt|mx|my|ng|nl|no|nz|pe|ph|pl|pr|pt|ro|rs|scotland|se|sg|si|th|tw|ug|uk|us|ve|vn|za"
+)
 _CC_NAME = re.compile(
-    r"(?:cc|creative commons) ?(by(?: (?:nc|nd|sa))*) ?(\d\.\d)?(?: ([a-z]{2}|igo|scotland))?"
+    rf"(?:cc|creative commons) ?(by(?: (?:nc|nd|sa))*) ?(\d\.\d)?(?: ({_CC_PORTS}))?"
     r"(?: international| unported| generic| public| cc)*(?: cc by(?: (?:nc|nd|sa))* ?(?:\d\.\d)?)?"
 )
 
