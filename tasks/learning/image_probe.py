@@ -180,9 +180,8 @@ def fine_tuned(
     target = torch.tensor([names.index(labels[position]) for position in chosen])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream("fine-tune", config.seed))
-        head = torch.nn.Sequential(
-            torch.nn.BatchNorm1d(width_of(encoder), affine=False), torch.nn.Linear(width_of(encoder), len(names))
-        )
+        norm = torch.nn.BatchNorm1d(width_of(encoder), affine=False)
+        head = torch.nn.Sequential(norm, torch.nn.Linear(width_of(encoder), len(names)))
     body = copy.deepcopy(encoder).requires_grad_(True).train()
     optimizer = torch.optim.AdamW([*body.parameters(), *head.parameters()], lr=config.fine_tune_rate, weight_decay=0.05)
     given = images[list(chosen)].clone()
@@ -194,8 +193,8 @@ def fine_tuned(
         optimizer.step()
     body.eval()
     with torch.no_grad():  # running statistics lag behind a body that moves: those of the trained body are taken
-        head[0].reset_running_stats()
-        head[0].momentum = None
+        norm.reset_running_stats()
+        norm.momentum = None
         head(features(body, given))
     head.eval()
     with torch.inference_mode():
