@@ -177,9 +177,9 @@ def cascade_part(arguments: argparse.Namespace, model: Toxicity) -> dict[str, An
         "calibration": {**vars(found), "cpu_seconds": round(training, 1), "documents_learned_from": len(learn)},
         "how": "Detoxify.predict was timed on a sample (drawn by hash) and its rate by the character extrapolated to "
         "the whole. The screen and the sample of the cleared were really run; of the documents that the screen did not "
-        "clear those under not_cleared.of_these_scored were, and stand for the rest by length; where the bound is not met "
-        "so do they for the cleared ones that the model then has to score. Documents that both "
-        "corpora need were scored once and their CPU time counted in both.",
+        "clear those under not_cleared.of_these_scored were, and stand for the rest by length; where the bound is not "
+        "met so do they for the cleared ones that the model then has to score. Documents that both corpora need "
+        "were scored once and their CPU time counted in both.",
     }
     corpora = {percent: mixed(documents, toxic, percent / 100) for percent in (1, 5)}
     runs = {
