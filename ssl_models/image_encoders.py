@@ -88,7 +88,9 @@ def save_image_encoder(encoder: Any, config: ImageEncoder, folder: Path) -> None
 
 
 def open_image_encoder(folder: Path) -> nn.Module:
-    """What `save_image_encoder` wrote, in evaluation mode."""
+    """What `save_image_encoder` wrote, in evaluation mode. ValueError without safetensors: nothing else is opened."""
+    if not (folder / "model.safetensors").is_file():  # both libraries would look for a pickle instead
+        raise ValueError(f"{folder} holds no model.safetensors")
     described = json.loads((folder / "config.json").read_text())
     if "architecture" in described:
         import timm
@@ -96,4 +98,4 @@ def open_image_encoder(folder: Path) -> nn.Module:
         return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     from transformers import ViTModel
 
-    return ViTModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False).eval()
+    return ViTModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False).eval()

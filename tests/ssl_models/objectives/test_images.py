@@ -203,3 +203,12 @@ def test_every_patch_has_a_position_of_its_own(tmp_path):
         apart = torch.cdist(table[0], table[0]) + 9 * torch.eye(17)
         assert apart.min() > 0.3
     assert model.decoder.mask_token.std() > 0.01
+
+
+@pytest.mark.parametrize("config", ['{"architecture": "resnet18"}', '{"model_type": "vit"}'])
+def test_a_folder_without_safetensors_is_not_opened(tmp_path, config):
+    """Both libraries would fall back to a pickle."""
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"not to be read")
+    with pytest.raises(ValueError, match="no model.safetensors"):
+        open_image_encoder(tmp_path)
