@@ -5,6 +5,7 @@ Legend: V views, B images, C channels, S pixels a side, D projected dimensions.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ def mlp(inside: int, hidden: int, outside: int) -> nn.Sequential:
     )
 
 
-class Method:
+class Method(ABC):
     """What the loop asks of a method on images. One forward over all views of a batch: BatchNorm sees them together."""
 
     def __init__(self, config: Any, encoder: ImageEncoder, seed: int, steps: int) -> None:
@@ -76,10 +77,11 @@ class Method:
     def view(self, batch: ImageBatch) -> Views:
         return draw_views(batch, self.config.augment, self.encoder.image_size, self.seed, 2)
 
+    @abstractmethod
     def loss(self, model: Any, view: Views) -> Tensor:
-        raise NotImplementedError
+        """The scalar that is minimised, for one batch's views."""
 
-    def after_step(self, model: Any, step: int) -> None:
+    def after_step(self, model: Any, step: int) -> None:  # noqa: B027 - a hook that most methods leave alone
         """Once an optimizer step, whatever the number of micro-batches: teachers and centres move here."""
 
     def trained_encoder(self, model: Any) -> nn.Module:

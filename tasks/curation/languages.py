@@ -10,7 +10,6 @@ fasttext.cc/docs/en/language-identification.html.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.errors import UserError
+from tasks.stages import sha256_file
 
 MAXIMUM_CHARACTERS = 4_000  # that the model reads: one 50 MB text costs no more than another
 _READ_CHARACTERS = 40_000  # of the text, from which the prose is taken
@@ -70,7 +70,7 @@ def _model_path() -> Path:
 
 @cache
 def _model_sha256() -> str:
-    return hashlib.sha256(_model_path().read_bytes()).hexdigest()
+    return sha256_file(_model_path())
 
 
 @cache
