@@ -197,6 +197,20 @@ def kneser_ney(bigram: Bigram) -> KneserNey:
     return KneserNey(counts, bigram.unigram, discount, lower / lower.sum())
 
 
+def side_by_side(model_N: Floats, bigram: Bigram, left_N: Ids, token_N: Ids) -> dict[str, Floats]:
+    """Nats a position of a model and of the n-gram models at the same ones, and their paired differences."""
+    unigram_N, bigram_N = bigram.unigram.nats(token_N), bigram.nats(left_N, token_N)
+    return {
+        "cross_entropy": model_N,
+        "unigram_cross_entropy": unigram_N,
+        "bigram_cross_entropy": bigram_N,
+        "kneser_ney_cross_entropy": kneser_ney(bigram).nats(left_N, token_N),
+        "cross_entropy_minus_unigram": model_N - unigram_N,
+        "cross_entropy_minus_bigram": model_N - bigram_N,
+        "bigram_minus_cross_entropy": bigram_N - model_N,
+    }
+
+
 _LAST_BUCKET = 31
 
 

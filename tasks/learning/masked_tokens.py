@@ -78,14 +78,7 @@ def masked_tokens(
     from tasks.learning import embed
 
     cutter = Cutter(run_folder / "encoder", embed.read_spec(run_folder).train.sequence_length)
-    given = pq.read_table(run_folder / "exposure.parquet", columns=["record_id"])["record_id"].to_pylist()
-    documents = [
-        np.concatenate(rows) for rows in cutter(read_samples(corpus, "train", set(given))["text"].to_pylist()) if rows
-    ]
-    if not documents:
-        raise UserError(
-            "the run was given no document of this corpus", where=str(run_folder), hint="name its own corpus"
-        )
+    documents = given_documents(run_folder, corpus, cutter)
     bigram = baselines.fit(documents, len(cutter.vocabulary.special_V), np.flatnonzero(cutter.vocabulary.special_V))
 
     chunks, drawn = draw(corpus, cutter, config)
@@ -95,16 +88,7 @@ def masked_tokens(
         )
     left, token = baselines.masked_pairs([c.ids for c in chunks], [c.selected for c in chunks])
     model_N = model_nats(run_folder / "encoder", chunks, cutter.ids["pad"], progress)
-    unigram_N, bigram_N = bigram.unigram.nats(token), bigram.nats(left, token)
-    columns = {
-        "cross_entropy": model_N,
-        "unigram_cross_entropy": unigram_N,
-        "bigram_cross_entropy": bigram_N,
-        "kneser_ney_cross_entropy": baselines.kneser_ney(bigram).nats(left, token),
-        "cross_entropy_minus_unigram": model_N - unigram_N,
-        "cross_entropy_minus_bigram": model_N - bigram_N,
-        "bigram_minus_cross_entropy": bigram_N - model_N,
-    }
+    columns = baselines.side_by_side(model_N, bigram, left, token)
     document_groups = groups_of(drawn)
     groups = [document_groups[chunk.document] for chunk in chunks for _ in range(int(chunk.selected.sum()))]
     metrics = measure([f"eval/{name}" for name in columns], np.stack(list(columns.values()), axis=1), groups)
@@ -119,6 +103,18 @@ def masked_tokens(
         "interval": "95 %, bootstrap over source files",
     }
     return MaskedResult(metrics, details)
+
+
+def given_documents(run_folder: Path, corpus: Path, cutter: Cutter) -> list[NDArray[np.int64]]:
+    """The documents of exposure.parquet, cut as the model saw them, each whole. UserError when there are none."""
+    given = pq.read_table(run_folder / "exposure.parquet", columns=["record_id"])["record_id"].to_pylist()
+    texts = read_samples(corpus, "train", set(given))["text"].to_pylist()
+    documents = [np.concatenate(rows) for rows in cutter(texts) if rows]
+    if not documents:
+        raise UserError(
+            "the run was given no document of this corpus", where=str(run_folder), hint="name its own corpus"
+        )
+    return documents
 
 
 def draw(corpus: Path, cutter: Cutter, config: MaskedTokens) -> tuple[list[Chunk], pa.Table]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ssl_models.keys import stream
@@ -22,7 +21,7 @@ from tasks.errors import UserError
 from tasks.learning import baselines
 from tasks.learning.evaluate_config import NextTokens
 from tasks.learning.intervals import Metric, measure
-from tasks.learning.masked_tokens import Cutter
+from tasks.learning.masked_tokens import Cutter, given_documents
 from tasks.learning.progress import Progress
 from tasks.learning.samples import groups_of, keyed_order, read_labels, read_samples
 
@@ -49,13 +48,7 @@ def next_tokens(
 
     encoder = run_folder / "encoder"
     cutter = Cutter(encoder, embed.read_spec(run_folder).train.sequence_length, "clm")
-    given = pq.read_table(run_folder / "exposure.parquet", columns=["record_id"])["record_id"].to_pylist()
-    texts = read_samples(corpus, "train", set(given))["text"].to_pylist()
-    documents = [np.concatenate(rows) for rows in cutter(texts) if rows]
-    if not documents:
-        raise UserError(
-            "the run was given no document of this corpus", where=str(run_folder), hint="name its own corpus"
-        )
+    documents = given_documents(run_folder, corpus, cutter)
     special_V = cutter.vocabulary.special_V
     bigram = baselines.fit(documents, len(special_V), np.flatnonzero(special_V))
 
@@ -69,16 +62,7 @@ def next_tokens(
     token = np.concatenate([ids[1:][mask] for ids, mask in zip(rows, asked, strict=True)])
     model = open_causal(encoder)
     model_N = model_nats(model, rows, asked, cutter.ids["pad"], progress)
-    unigram_N, bigram_N = bigram.unigram.nats(token), bigram.nats(left, token)
-    columns = {
-        "cross_entropy": model_N,
-        "unigram_cross_entropy": unigram_N,
-        "bigram_cross_entropy": bigram_N,
-        "kneser_ney_cross_entropy": baselines.kneser_ney(bigram).nats(left, token),
-        "cross_entropy_minus_unigram": model_N - unigram_N,
-        "cross_entropy_minus_bigram": model_N - bigram_N,
-        "bigram_minus_cross_entropy": bigram_N - model_N,
-    }
+    columns = baselines.side_by_side(model_N, bigram, left, token)
     document_groups = groups_of(drawn)
     groups = [document_groups[owner] for owner, mask in zip(owners, asked, strict=True) for _ in range(int(mask.sum()))]
     metrics = measure([f"eval/{name}" for name in columns], np.stack(list(columns.values()), axis=1), groups)
