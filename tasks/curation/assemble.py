@@ -18,8 +18,9 @@ from data_policies.licences import DETECTOR_VERSION
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
 from tasks.curation import gate, shards
+from tasks.curation.beside import beside
 from tasks.curation.duplicates import elect, read_pairs
-from tasks.curation.steps import beside, cheap_scores, election_quality, licence_ranks, records
+from tasks.curation.steps import cheap_scores, election_quality, licence_ranks, records
 from tasks.curation.written import written_facts
 from tasks.governance.ledger import ADMITTED, SPAN
 from tasks.stages import Stage, sha256_json

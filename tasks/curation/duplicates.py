@@ -24,7 +24,7 @@ from tasks.curation.comparison import compare
 from tasks.curation.minhash import candidates
 from tasks.curation.records import Engine
 from tasks.curation.shingles import SHINGLE_WORDS, jaccard, shingles, words
-from tasks.curation.signing import CLASS_SCHEMA, sign
+from tasks.curation.signing import CLASS_SCHEMA, class_ids, class_table, sign
 from tasks.curation.substrings import SPAN_SCHEMA, find_spans
 from tasks.governance.ledger import write_parquet
 
@@ -84,7 +84,7 @@ def find_pairs(
     """Classes of equal texts, and every verified pair of classes with Jaccard >= min(threshold, 0.5).
 
     `texts`: record_id, source, text; of a table without ``source`` all are of one. They are read a block at a time, up
-    to three times; in memory stay 280 bytes of each signature. `order`: the rows (by record_id), those that an election
+    to four times; in memory stay 280 bytes of each signature. `order`: the rows (by record_id), those that an election
     is likely to keep first; it matters in very large buckets only (`minhash.candidates`). A pair at `threshold` is
     found with probability >= minhash.RECALL; there are no false pairs. `progress` is called with the number of texts
     just signed. `substring`: find repeated spans, too (`substrings`).
@@ -99,26 +99,25 @@ def find_pairs(
     members = position[np.sort(firsts)]
     floor = min(threshold, STORED_FROM)
     proposed = candidates(signed.signatures, members, floor)
-    classes, boilerplate = signed.classes, signed.boilerplate
+    digests, lengths, boilerplate = signed.digests, signed.words, signed.boilerplate
     del signed  # the signatures' memory goes to the comparison
     rows = np.sort(members[proposed], axis=1)
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     similarity, distinctive = compare(given, rows, boilerplate, floor)
     found = np.minimum(similarity, distinctive) >= floor
-    ends = classes["class_id"].combine_chunks().take(pa.array(rows[found].ravel())).to_numpy(zero_copy_only=False)
-    ends = np.sort(ends.reshape(-1, 2), axis=1)
-    columns = [pa.array(ends[:, 0], pa.string()), pa.array(ends[:, 1], pa.string())]
+    ends = class_ids(digests[rows[found].ravel()], lengths[rows[found].ravel()])
+    first, second = ends.take(pa.array(np.arange(0, len(ends), 2))), ends.take(pa.array(np.arange(1, len(ends), 2)))
+    columns = [pc.min_element_wise(first, second), pc.max_element_wise(first, second)]
     columns += [pa.array(similarity[found]), pa.array(distinctive[found])]
     table = pa.Table.from_arrays(columns, schema=PAIR_SCHEMA)
     table = table.sort_by([("a", "ascending"), ("b", "ascending")]).combine_chunks()
     if substring is None:
-        return Similar(classes, table)
+        return Similar(class_table(given, digests, lengths), table)
     rows, shares = find_spans(given, members, substring.words, substring.share)
-    ends = classes["class_id"].combine_chunks().take(pa.array(rows.ravel())).to_numpy(zero_copy_only=False)
-    ends = ends.reshape(-1, 2)
-    spans = pa.table([pa.array(ends[:, 0]), pa.array(ends[:, 1]), pa.array(shares)], names=SPAN_SCHEMA.names)
+    ends = [class_ids(digests[rows[:, side]], lengths[rows[:, side]]) for side in (0, 1)]
+    spans = pa.table([*ends, pa.array(shares)], names=SPAN_SCHEMA.names)
     spans = spans.cast(SPAN_SCHEMA).sort_by([("class_id", "ascending"), ("other", "ascending")])
-    return Similar(classes, table, spans.combine_chunks())
+    return Similar(class_table(given, digests, lengths), table, spans.combine_chunks())
 
 
 def election_order(records: pa.Table) -> np.ndarray:

@@ -23,64 +23,89 @@ from tasks.curation.shingles import BOILERPLATE_SAMPLE, SHINGLE_WORDS, contains,
 from tasks.engine import require_same_rows, start
 
 CLASS_SCHEMA = pa.schema([("record_id", pa.string()), ("class_id", pa.string())])
-_NORMAL = pa.struct(
-    [("class_id", pa.string()), ("code", pa.uint64()), ("words", pa.int64()), ("normal", pa.large_string())]
-)
+_NORMAL = pa.struct([("digest", pa.binary()), ("words", pa.int64()), ("normal", pa.large_string())])
 
 _progress: list[Callable[[int], None]] = []  # global: Daft pickles closures. A Ray worker finds none
 
 
 @dataclass(frozen=True)
 class Signed:
-    """`classes`: CLASS_SCHEMA. For each row: `codes`, the first 64 bits of its class_id; `words`, how many it has.
+    """For each row: `digests` (N, 16), the first bytes of the SHA-256 of its words; `words`, how many it has.
     `boilerplate`: the hashes, sorted, of the shingles that count for nothing."""
 
-    classes: pa.Table
-    codes: np.ndarray
+    digests: np.ndarray
     words: np.ndarray
     signatures: Signatures
     boilerplate: np.ndarray
 
+    @property
+    def codes(self) -> np.ndarray:
+        """The first 64 bits of each digest (uint64)."""
+        return _codes(self.digests)
+
+
+def class_ids(digests: np.ndarray, words: np.ndarray) -> pa.StringArray:
+    """The digests (N, 16) in 32 hex digits each; "" where there are no words."""
+    known = digests[words > 0]
+    digits = np.stack([known >> 4, known & 15], axis=2).reshape(-1)
+    data = np.frombuffer(b"0123456789abcdef", np.uint8)[digits]
+    ends = np.cumsum(np.where(words > 0, 32, 0), dtype=np.int64)
+    offsets = np.concatenate([[0], ends]).astype(np.int64)
+    strings = pa.LargeStringArray.from_buffers(len(words), pa.py_buffer(offsets), pa.py_buffer(data))
+    return strings.cast(pa.string())
+
+
+def class_table(texts: Blocks, digests: np.ndarray, words: np.ndarray) -> pa.Table:
+    """CLASS_SCHEMA: the class of each text."""
+    tables, row = [CLASS_SCHEMA.empty_table()], 0
+    for block in texts.blocks(["record_id"]):
+        here = slice(row, row + len(block))
+        tables.append(pa.table([block["record_id"], class_ids(digests[here], words[here])], schema=CLASS_SCHEMA))
+        row += len(block)
+    return pa.concat_tables(tables)
+
+
+def _codes(digests: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0].astype(np.uint64)
+
 
 def sign(texts: Blocks, threshold: float, engine: Engine, progress: Callable[[int], None] | None = None) -> Signed:
-    """Class and signature of each text; RuntimeError when the engine loses rows."""
+    """Digest and signature of each text; RuntimeError when the engine loses rows."""
     start(engine.ray_address)
     count = len(texts)
     signatures = Signatures(count, bands_for(threshold))
-    codes, lengths = np.zeros(count, np.uint64), np.zeros(count, np.int32)
-    classes, sampler, row = [], _Sampler(), 0
+    digests, lengths = np.zeros((count, 16), np.uint8), np.zeros(count, np.int32)
+    sampler, row = _Sampler(), 0
     if progress:
         _progress.append(progress)
     try:
         for block in texts.blocks(["record_id", "source", "text"]):
             signed = _sign(block)
             here = slice(row, row + len(block))
-            codes[here], lengths[here] = signed["code"].to_numpy(), signed["words"].to_numpy()
+            lengths[here] = signed["words"].to_numpy()
+            digests[here] = np.frombuffer(b"".join(signed["digest"].to_pylist()), np.uint8).reshape(-1, 16)
             signatures.put(here, _matrix(signed["signature"]))
-            classes.append(signed.select(CLASS_SCHEMA.names).cast(CLASS_SCHEMA))
-            sampler.take(block, codes[here])
+            sampler.take(block, _codes(digests[here]))
             row += len(block)
     finally:
         _progress.clear()
     boilerplate = sampler.boilerplate()
     if len(boilerplate):
         _sign_without(texts, boilerplate, signatures)
-    table = pa.concat_tables([CLASS_SCHEMA.empty_table(), *classes])
-    return Signed(table, codes, lengths, signatures, boilerplate)
+    return Signed(digests, lengths, signatures, boilerplate)
 
 
 def _normalise(column: daft.Series) -> pa.Array:
-    """_NORMAL for each text: class_id, its first 64 bits, the number of words, the words joined."""
+    """_NORMAL for each text: 16 bytes of the digest of its words (zeros without), their number, the words joined."""
     normal = normalise(column.to_arrow())
     raw, edges = normal.data.data, [0, *normal.ends.tolist()]
     pairs = zip(edges, edges[1:], strict=False)
-    digests = [hashlib.sha256(raw[start:end]).digest()[:16] if end > start else b"" for start, end in pairs]
+    digests = [hashlib.sha256(raw[start:end]).digest()[:16] if end > start else bytes(16) for start, end in pairs]
     blanks = np.concatenate([[0], np.cumsum(normal.data == ord(" "))])[edges]
     for report in _progress:
         report(len(digests))
     arrays = [
-        pa.array([each.hex() for each in digests], pa.string()),
-        pa.array([int.from_bytes(each[:8], "big") for each in digests], pa.uint64()),
+        pa.array(digests, pa.binary()),
         pa.array(np.diff(blanks) + (np.diff(edges) > 0), pa.int64()),
         normal.texts,
     ]
@@ -94,7 +119,7 @@ def _minhash(column: daft.Expression) -> daft.Expression:
 
 
 def _sign(block: pa.Table) -> pa.Table:
-    """record_id, class_id, code, words, signature; by record_id. The text stays in Daft."""
+    """record_id, digest, words, signature; by record_id. The text stays in Daft."""
 
     @daft.func.batch(return_dtype=daft.DataType.from_arrow_type(_NORMAL), use_process=False, batch_size=1024)
     def normal(column: daft.Series):
@@ -102,7 +127,7 @@ def _sign(block: pa.Table) -> pa.Table:
 
     frame = daft.from_arrow(block.select(["record_id", "text"]))
     frame = frame.select(daft.col("record_id"), normal(daft.col("text")).alias("n"))
-    parts = [daft.col("n")[name].alias(name) for name in ("class_id", "code", "words")]
+    parts = [daft.col("n")[name].alias(name) for name in ("digest", "words")]
     signed = frame.select(daft.col("record_id"), *parts, _minhash(daft.col("n")["normal"])).to_arrow()
     signed = signed.take(pc.sort_indices(signed["record_id"]))
     require_same_rows(block, signed, "duplicates")

@@ -6,7 +6,7 @@ without a join, after the ids are compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from data_policies import decide as decisions
 from data_policies.schema import Policy
 from data_policies.spdx import rank
-from tasks.curation.blocks import BLOCK_ROWS, FileBlocks, write_blocks
+from tasks.curation.beside import Part, side_by_side
+from tasks.curation.blocks import FileBlocks, write_blocks
 from tasks.curation.records import Engine, Scorer
-from tasks.engine import output_schema, require_same_rows, score_blocks, transient
+from tasks.engine import output_schema, score_blocks, transient
 from tasks.governance.ledger import ROW_GROUP
 from tasks.home import Home
 from tasks.progress import progress
@@ -84,48 +85,45 @@ def score_stage(home: Home, ingested: Stage, scorer: Scorer, engine: Engine) -> 
         path = folder / "scores.parquet"
         with progress(scorer.name, len(given)) as advance:
             write_blocks(score_blocks(given, scorer, engine, advance), path, output_schema(scorer), ROW_GROUP)
-        failed = pq.read_table(path, columns=["record_id", "error"])
+        failed = pq.read_table(path, columns=["record_id", "error"], filters=pc.field("error") != "")
         return transient(failed["error"], failed["record_id"])
 
     inputs = {"records": ingested.digest, "config": scorer.config()}
     return run_stage(home.stages, scorer.name, scorer.VERSION, inputs, build)
 
 
+def score_blocks_beside(ingested: Stage, stages: Sequence[Stage]) -> Iterator[pa.Table]:
+    """Side by side: the records' ids and ingest rules, and every scorer's columns (``error`` as ``error.NAME``).
+
+    A block of records at a time; one empty table when there are none.
+    """
+    given = Part(Path(ingested.path) / "records.parquet", "ingest", ["ingest_rule", "ingest_detail"])
+    return side_by_side([given, *(Part(Path(stage.path) / "scores.parquet", stage.name) for stage in stages)])
+
+
 def cheap_scores(ingested: Stage, stages: Sequence[Stage]) -> pa.Table:
-    """Side by side: the records' ids and ingest rules, and every scorer's columns (``error`` as ``error.NAME``)."""
-    table = records(ingested, ["record_id", "ingest_rule", "ingest_detail"])
-    for stage in stages:
-        table = beside(table, scores(stage), stage.name)
-    return table
-
-
-def beside(left: pa.Table, right: pa.Table, name: str) -> pa.Table:
-    """Put `right`'s columns beside `left`'s; RuntimeError unless both have the same record ids in the same order."""
-    require_same_rows(left, right, name)
-    for column in right.column_names[1:]:
-        left = left.append_column(f"error.{name}" if column == "error" else column, right[column])
-    return left
+    """`score_blocks_beside`, whole."""
+    return pa.concat_tables(score_blocks_beside(ingested, stages))
 
 
 def decide_stage(home: Home, ingested: Stage, stages: Sequence[Stage], policy: Policy) -> Stage:
     """Each record alone: verdicts.parquet."""
 
     def build(folder: Path) -> None:
-        table = cheap_scores(ingested, stages)
-        with progress("decide", len(table)) as advance:
-            verdicts = _decided(table, policy)
+        given = score_blocks_beside(ingested, stages)
+        with progress("decide", len(FileBlocks(Path(ingested.path) / "records.parquet"))) as advance:
+            verdicts = _decided(given, policy, advance)
             write_blocks(verdicts, folder / "verdicts.parquet", decisions.VERDICT_SCHEMA, ROW_GROUP)
-            advance(len(table))
 
     inputs = {"records": ingested.digest, "scores": [stage.digest for stage in stages], "policy": policy.sha256()}
     return run_stage(home.stages, "decide", DECIDE_VERSION, inputs, build)
 
 
-def _decided(table: pa.Table, policy: Policy) -> Iterator[pa.Table]:
+def _decided(given: Iterator[pa.Table], policy: Policy, advance: Callable[[int], None]) -> Iterator[pa.Table]:
     """Verdicts of a block of records at a time: each is decided alone."""
-    for start in range(0, len(table), BLOCK_ROWS):
-        rows = pa.array(np.arange(start, min(start + BLOCK_ROWS, len(table))))
-        yield decisions.decide(table.take(rows), policy)
+    for block in given:
+        yield decisions.decide(block, policy)
+        advance(len(block))
 
 
 def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> Stage:
