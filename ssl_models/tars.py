@@ -41,7 +41,7 @@ class Limits:
     member_bytes: int = 256 * 2**20
     header_bytes: int = 64 * 2**10  # an extended header: pax records, or a GNU long name
     name_bytes: int = 4096
-    members: int = 2_000_000
+    members: int = 1_000_000
 
 
 class Member(NamedTuple):
