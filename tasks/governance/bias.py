@@ -6,6 +6,7 @@ order in which they are asked. Records, not bytes, are counted. Intervals: Wilso
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ RATES = pa.schema(
         ("high", pa.float64()),
     ]
 )
+Meant = tuple[tuple[str, ...], tuple[str, ...]]
+#: The languages, as (only, never), that some rule is meant for; ((), ()): any.
+_MEANT: tuple[Meant, ...] = tuple(
+    sorted({((), ())} | {(own.only, own.never) for measures in MEASURES.values() for own in measures.values()})
+)
 #: The columns of a ledger that are read.
 COLUMNS = ["source", "language", "licence", "bytes", "verdict", "rules"]
 
@@ -60,51 +66,75 @@ def rates(ledger: pa.Table) -> pa.Table:
     A group is "" where the ledger has none. Shares are of the records read in the group; for a quality rule that is
     meant for some languages, of those in them (what a policy narrows further is not known here).
     """
-    listed = ledger["rules"].combine_chunks()
-    if isinstance(listed, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
-        listed = pa.array([], pa.list_(pa.string()))
-    names = pc.list_flatten(listed).dictionary_encode()
-    row_P, rule_P = pc.list_parent_indices(listed).to_numpy(), names.indices.to_numpy()
-    rules = names.dictionary.to_pylist()
-    pair = np.sort(row_P.astype(np.int64) * max(len(rules), 1) + rule_P)
-    pair = pair[np.diff(pair, prepend=-1) != 0]  # a rule counts once a record
-    row_P, rule_P = np.divmod(pair, max(len(rules), 1))
-    admitted_N = pc.is_in(ledger["verdict"], pa.array(ADMITTED)).to_numpy()
-    refuses_R = np.bincount(rule_P, admitted_N[row_P], minlength=len(rules)) == 0
-    asked_RN = [_asked(rule, ledger) for rule in rules]
-    parts = []
-    for dimension in DIMENSIONS:
-        group_N, groups = _groups(ledger, dimension)
-        records_G = np.bincount(group_N, minlength=len(groups))
-        hits_RG = np.bincount(rule_P * len(groups) + group_N[row_P], minlength=len(rules) * len(groups))
-        asked_RG = [
-            records_G if asked_N is None else np.bincount(group_N[asked_N], minlength=len(groups))
-            for asked_N in asked_RN
-        ]
-        hits, records = hits_RG, np.concatenate([np.zeros(0, np.int64), *asked_RG])
-        low, high = wilson(hits, records)
-        columns = [
-            pa.array(np.repeat(np.array(rules, object), len(groups)), pa.string()),
-            pa.array(np.repeat(refuses_R, len(groups)), pa.bool_()),
-            pa.array([dimension] * len(hits), pa.string()),
-            pa.array(groups * len(rules), pa.string()),
-            pa.array(records, pa.int64()),
-            pa.array(hits, pa.int64()),
-            pa.array(hits / np.maximum(records, 1)),
-            pa.array(low),
-            pa.array(high),
-        ]
-        parts.append(pa.Table.from_arrays(columns, schema=RATES))
-    order = [("rule", "ascending"), ("dimension", "ascending"), ("group", "ascending")]
-    return pa.concat_tables(parts).sort_by(order).combine_chunks()
+    tally = Tally()
+    tally.add(ledger)
+    return tally.rates()
 
 
-def _asked(rule: str, ledger: pa.Table) -> np.ndarray | None:
-    """The records that a rule is meant for (bool, N); None: all."""
+class Tally:
+    """`rates` of a ledger that comes a block at a time; it keeps counts alone."""
+
+    def __init__(self) -> None:
+        self._admitted: Counter[str] = Counter()  # by rule: hits on records that were admitted
+        self._hits: dict[str, Counter[tuple[str, str]]] = {name: Counter() for name in DIMENSIONS}
+        #: By the languages that a rule is meant for: the records of each group.
+        self._asked: dict[str, dict[Meant, Counter[str]]] = {
+            name: {meant: Counter() for meant in _MEANT} for name in DIMENSIONS
+        }
+
+    def add(self, block: pa.Table) -> None:
+        """Count a block of a ledger (COLUMNS)."""
+        listed = _array(block["rules"])
+        names = _array(pc.list_flatten(listed)).dictionary_encode()
+        rules = names.dictionary.to_pylist()
+        pair = _distinct(pc.list_parent_indices(listed).to_numpy() * max(len(rules), 1) + names.indices.to_numpy())
+        row_P, rule_P = np.divmod(pair, max(len(rules), 1))  # a rule counts once a record
+        admitted_N = np.asarray(pc.is_in(block["verdict"], pa.array(ADMITTED)))
+        hits_R = np.bincount(rule_P, admitted_N[row_P], minlength=len(rules))
+        self._admitted.update({rule: int(hits) for rule, hits in zip(rules, hits_R, strict=True)})
+        asked = {meant: is_asked(block["language"], *meant) if any(meant) else admitted_N | True for meant in _MEANT}
+        for dimension in DIMENSIONS:
+            group_N, groups = _groups(block, dimension)
+            hits = np.bincount(rule_P * len(groups) + group_N[row_P], minlength=len(rules) * len(groups))
+            found = zip(*np.divmod(np.flatnonzero(hits), max(len(groups), 1)), hits[hits > 0], strict=True)
+            self._hits[dimension].update({(rules[rule], groups[group]): int(count) for rule, group, count in found})
+            for meant, asked_N in asked.items():
+                records = np.bincount(group_N[asked_N], minlength=len(groups))
+                self._asked[dimension][meant].update(dict(zip(groups, records.tolist(), strict=True)))
+
+    def rates(self) -> pa.Table:
+        """RATES of what was added."""
+        rules = sorted(self._admitted)
+        parts = [RATES.empty_table()]
+        for dimension in DIMENSIONS:
+            asked = self._asked[dimension]
+            groups = sorted(asked[((), ())])
+            cells = [(rule, group) for rule in rules for group in groups]
+            hits = np.array([self._hits[dimension][cell] for cell in cells], np.int64)
+            records = np.array([asked[_meant(rule)][group] for rule, group in cells], np.int64)
+            low, high = wilson(hits, records)
+            columns = [
+                pa.array([rule for rule, _ in cells], pa.string()),
+                pa.array([self._admitted[rule] == 0 for rule, _ in cells], pa.bool_()),
+                pa.array([dimension] * len(cells), pa.string()),
+                pa.array([group for _, group in cells], pa.string()),
+                pa.array(records, pa.int64()),
+                pa.array(hits, pa.int64()),
+                pa.array(hits / np.maximum(records, 1)),
+                pa.array(low),
+                pa.array(high),
+            ]
+            parts.append(pa.Table.from_arrays(columns, schema=RATES))
+        order = [("rule", "ascending"), ("dimension", "ascending"), ("group", "ascending")]
+        return pa.concat_tables(parts).sort_by(order).combine_chunks()
+
+
+def _meant(rule: str) -> Meant:
+    """For which languages, and never for which, a rule is meant; ((), ()): for all."""
     family, _, measure = rule.partition(".")
     name, _, measure = measure.partition(".")
     own = MEASURES.get(name, {}).get(measure) if family == "quality" else None
-    return is_asked(ledger["language"], own.only, own.never) if own and (own.only or own.never) else None
+    return (own.only, own.never) if own else ((), ())
 
 
 def _groups(ledger: pa.Table, dimension: str) -> tuple[np.ndarray, list[str]]:
@@ -112,11 +142,20 @@ def _groups(ledger: pa.Table, dimension: str) -> tuple[np.ndarray, list[str]]:
     if dimension == "length":
         lengths = np.asarray(pc.fill_null(ledger["bytes"], 0))
         return np.searchsorted(BAND_BYTES, lengths, side="right").astype(np.int64), list(BANDS)
-    found = pc.fill_null(ledger[dimension], "").combine_chunks()
-    if isinstance(found, pa.ChunkedArray):
-        found = pa.array([], pa.string())
-    encoded = found.dictionary_encode()
+    encoded = _array(pc.fill_null(ledger[dimension], "")).dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column as one array: pyarrow keeps an empty one chunked."""
+    if isinstance(column, pa.ChunkedArray):
+        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    values = np.sort(values.astype(np.int64))
+    return values[np.diff(values, prepend=-1) != 0]
 
 
 def disparities(measured: pa.Table, minimum_records: int = MINIMUM_RECORDS) -> list[dict[str, Any]]:

@@ -317,6 +317,36 @@ def test_gate_json_is_a_function_of_the_ledger_and_holds_nothing_of_the_document
         assert secret.encode() not in content
 
 
+@pytest.mark.parametrize(("size", "cut"), [(40, 7), (25, 60)])
+def test_the_gate_says_the_same_however_the_rows_are_cut(size, cut, monkeypatch):
+    """Every kind of corruption, equal ids and a null one among them, in blocks of other sizes than the frames'."""
+    table, facts = _corrupted(), FACTS | {"read": 96}
+    whole = run_gate(table, facts, POLICY)
+    assert len({entry["expectation"] for entry in whole.failed}) > 10
+    monkeypatch.setattr("tasks.curation.gate_frames.BLOCK_ROWS", size)
+    table = table.take(pc.sort_indices(table["record_id"]))
+    calls = []
+
+    def blocks():
+        calls.append(1)
+        return (table.slice(at, cut) for at in range(0, len(table), cut))
+
+    assert run_gate(blocks, facts, POLICY).content() == whole.content()
+    assert len(calls) == 3
+    with pytest.raises(RuntimeError, match="not sorted"):
+        run_gate(lambda: iter([table.slice(50), table.slice(0, 50)]), facts, POLICY)
+
+
+def _corrupted() -> pa.Table:
+    rows = [row for block in range(4) for row in sound_rows(block)]
+    for number, (_, corrupt) in enumerate(RECORDS):
+        corrupt(rows[(number * 7) % 72 :])
+    rows[3]["record_id"] = None
+    for number in range(60, 66):
+        rows[number]["record_id"] = rows[59]["record_id"]
+    return table_of(rows)
+
+
 def test_golden_output(sound):
     """A change of gate.json needs a new VERSION. (A new key of the policy's changes only the policy's digest.)"""
     content = sound.content().replace(POLICY.sha256().encode(), b"")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.governance.bias import BANDS, COLUMNS, MINIMUM_RECORDS, Z, disparities, rates, wilson
+from tasks.governance.bias import BANDS, COLUMNS, MINIMUM_RECORDS, Tally, Z, disparities, rates, wilson
 from tasks.governance.ledger import VERDICTS
 from tasks.governance.report import render
 
@@ -135,3 +135,11 @@ def test_the_audit_page_shows_them_with_a_picture():
 
 def render_error_free(page):
     return "{{" not in page and "undefined" not in page.lower()
+
+
+@given(st.lists(ROWS, max_size=40), st.integers(1, 12))
+def test_a_ledger_that_comes_in_blocks_has_the_same_rates(rows, size):
+    whole, tally = table(rows), Tally()
+    for start in range(0, len(rows), size):
+        tally.add(whole.slice(start, size))
+    assert tally.rates().equals(rates(whole))
