@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint bench bench-curation bench-quality clean
+.PHONY: help demo test slow lint bench bench-curation bench-quality bench-views clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -60,5 +60,14 @@ bench-curation: $(VENV)/installed $(PEERS)/installed  ## curation against its pe
 bench-quality: $(VENV)/installed  ## do the image methods learn? six methods, three seeds (about ten minutes)
 	@$(BIN)/python -m benchmarks.quality_ssl
 
+PEER_SITE := .peer-site
+$(PEER_SITE)/installed: Makefile
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PEER_SITE) \
+		lightly==1.6.0 lightly_utils==0.0.2 pytorch_lightning==2.6.6 lightning_utilities==0.15.3 torchmetrics==1.9.0 aenum==3.1.17
+	@touch $@
+
+bench-views: $(VENV)/installed $(PEER_SITE)/installed  ## views a CPU-second, beside torchvision and lightly (four minutes)
+	@$(BIN)/python -m benchmarks.views --site $(PEER_SITE)
+
 clean:  ## remove .venv and caches
-	@rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	@rm -rf $(VENV) $(PEERS) $(PEER_SITE) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
@@ -40,7 +40,7 @@ class ImageEncoder:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Augment:
-    """Random views. Each is drawn for (seed, epoch, sample, number of the view) alone.
+    """Random views of small pictures by one affine map. Each is drawn for (seed, epoch, sample, number of the view).
 
     `crop_low`: least share of the area that a view shows; `rotate_degrees` and `shear` either way; `flip` with a
     half's chance; `contrast` and `brightness`: factor 1 +- and offset +- of pixels in 0..1; `erase`: the largest share
@@ -54,6 +54,48 @@ class Augment:
     contrast: Share = 0.4
     brightness: Share = 0.2
     erase: Share = 0.2
+    kind: Literal["affine"] = "affine"
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Photo:
+    """Random views of photographs: SimCLR's resized crop, flip, colour jitter, grey, blur, and BYOL's solarisation.
+
+    What torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter, RandomGrayscale, GaussianBlur and
+    RandomSolarize(0.5) make of the same numbers, in that order; the jitter always in the order brightness, contrast,
+    saturation, hue. `flip`, `jitter`, `grey`, `blur`, `solarise` are chances. A crop shows `crop_low`..1 of the area at
+    an aspect of 1 / `aspect`..`aspect`. Factors are drawn from 1 -+ `brightness`, `contrast` and `saturation`, the turn
+    of hue from -+ `hue` (1: the whole circle), the blur's sigma from `blur_low`..`blur_high` pixels of the view.
+    """
+
+    kind: Literal["photo"]
+    crop_low: Annotated[float, Field(gt=0, le=1)] = 0.2
+    aspect: Annotated[float, Field(ge=1, le=4)] = 4 / 3
+    flip: Share = 0.5
+    jitter: Share = 0.8
+    brightness: Share = 0.8
+    contrast: Share = 0.8
+    saturation: Share = 0.8
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    grey: Share = 0.2
+    blur: Share = 0.5
+    blur_low: Annotated[float, Field(gt=0, le=16)] = 0.1
+    blur_high: Annotated[float, Field(gt=0, le=16)] = 2.0
+    solarise: Share = 0.0
+
+    @model_validator(mode="after")
+    def _rises(self) -> Photo:
+        if self.blur_low > self.blur_high:
+            raise ValueError("blur_low is above blur_high")
+        return self
+
+
+def _kind(value: Any) -> str:
+    return str(value.get("kind", "affine") if isinstance(value, dict) else getattr(value, "kind", "affine"))
+
+
+#: `kind: photo`, or without a kind the affine views.
+Rule = Annotated[Annotated[Augment, Tag("affine")] | Annotated[Photo, Tag("photo")], Discriminator(_kind)]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -62,7 +104,7 @@ class _Joint:
 
     hidden: int = Field(default=256, ge=8)
     projection: int = Field(default=64, ge=2)
-    augment: Augment = Field(default_factory=Augment)
+    augment: Rule = Field(default_factory=Augment)
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -129,7 +171,7 @@ class MAE:
     decoder_layers: int = Field(default=1, ge=1)
     decoder_width: int = Field(default=64, ge=8)
     decoder_heads: int = Field(default=4, ge=1)
-    augment: Augment = Field(default_factory=Augment)
+    augment: Rule = Field(default_factory=Augment)
 
 
 ImageMethod = SimCLR | BYOL | VICReg | DINO | LeJEPA | MAE

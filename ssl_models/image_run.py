@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class ImageRun(Run):
             Reader(self.index, spec.train.seed),
             rows=spec.train.batch,
             channels=spec.encoder.channels,
-            size=spec.encoder.image_size,
+            side=smallest_side(spec.objective, spec.encoder),
         )
 
     def build_model(self) -> nn.Module:
@@ -45,6 +46,12 @@ class ImageRun(Run):
     def save_encoder(self, model: nn.Module, temporary: Path) -> None:
         assert isinstance(self.spec.encoder, ImageEncoder)
         save_image_encoder(self.objective.trained_encoder(model), self.spec.encoder, temporary)
+
+
+def smallest_side(objective: Any, encoder: ImageEncoder) -> int:
+    """Pixels of a source's shorter side from which even the smallest crop, of a square source, fills its view."""
+    low = min(objective.augment.crop_low, getattr(objective, "small_crop_low", 1.0))
+    return math.ceil(encoder.image_size / math.sqrt(low))
 
 
 def open_run(spec: TrainSpec) -> Run:

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_models.image_config import Augment, ImageEncoder
+from ssl_models.image_config import Augment, ImageEncoder, Photo
 from ssl_models.image_encoders import build_image_encoder, features, width_of
 from ssl_models.images import ImageBatch
 from ssl_models.keys import stream
-from ssl_models.views.augment import augment, normalise, view_keys
+from ssl_models.views.augment import augment, normalise_
+from ssl_models.views.parameters import view_keys
+from ssl_models.views.photo import Crops, multi_crop
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,21 @@ class Views:
 
 
 def draw_views(
-    batch: ImageBatch, rule: Augment, size: int, seed: int, large: int, small: int = 0, small_low: float = 0.3
+    batch: ImageBatch, rule: Augment | Photo, size: int, seed: int, large: int, small: int = 0, small_low: float = 0.3
 ) -> Views:
-    """`large` views of the rule's crop, then `small` ones of `small_low` up to it."""
+    """`large` views of the rule's crop, then `small` ones of `small_low` up to it. No view depends on its batch."""
     keys = [view_keys(batch.words_B, batch.epochs_B, view, seed) for view in range(large + small)]
-    crops = [None] * large + [(min(small_low, rule.crop_low), rule.crop_low)] * small
-    drawn = [augment(batch.pixels_BCHW, keys_B, rule, size, crop) for keys_B, crop in zip(keys, crops, strict=True)]
-    return Views(normalise(torch.stack(drawn)), torch.from_numpy(keys[0].view("int64")))
+    low = min(small_low, rule.crop_low)
+    if isinstance(rule, Photo):
+        crops = [Crops(large, size, rule.crop_low)] + [Crops(small, size, low, rule.crop_low)] * bool(small)
+        drawn = torch.cat(multi_crop(batch.images, batch.words_B, batch.epochs_B, rule, crops, seed))
+    else:
+        drawn = torch.empty(large + small, len(batch.images), batch.images[0].shape[0], size, size)
+        for rows, pixels_BCHW in batch.by_shape():
+            for view, keys_B in enumerate(keys):
+                crop = None if view < large else (low, rule.crop_low)
+                drawn[view, rows] = augment(pixels_BCHW, keys_B[rows], rule, size, crop)
+    return Views(normalise_(drawn), torch.from_numpy(keys[0].view("int64")))
 
 
 class Projected(nn.Module):

@@ -16,7 +16,7 @@ from ssl_models.images import ImageBatch
 from ssl_models.keys import fold, stream
 from ssl_models.losses import mae
 from ssl_models.objectives.joint import Method, Views, draw_views
-from ssl_models.views.augment import uniforms
+from ssl_models.views.parameters import uniforms
 
 
 class MAEMethod(Method):

@@ -1,4 +1,4 @@
-"""Random views of images as a function of (seed, epoch, sample, view) alone: not of the batch, workers or resume point.
+"""Affine views of images as a function of (seed, epoch, sample, view) alone: not of the batch, workers or resume point.
 
 One affine map and one resampling a view: crop, rotation, shear and flip are composed first, so pixels are interpolated
 once. Legend: B images, C channels, H x W source pixels, S pixels a side of a view, U uniforms a view.
@@ -14,19 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_models.image_config import Augment
-from ssl_models.keys import fold, stream
-
-_UNIT = 2.0**-53
-
-
-def view_keys(words_B: np.ndarray, epochs_B: np.ndarray, view: int, seed: int) -> np.ndarray:
-    """uint64 [B]: one key a view, from its sample's word, the epoch and the view's number."""
-    return fold(words_B, np.asarray(epochs_B, np.uint64), stream("view", seed, view))
-
-
-def uniforms(keys_B: np.ndarray, count: int) -> np.ndarray:
-    """float64 [B, count] in [0, 1), each a hash of (key, number)."""
-    return (fold(keys_B[:, None], np.arange(count, dtype=np.uint64)) >> np.uint64(11)) * _UNIT
+from ssl_models.views.parameters import uniforms
 
 
 def augment(
@@ -73,6 +61,11 @@ def plain(pixels_BCHW: Tensor, size: int) -> Tensor:
     return F.interpolate(pixels_BCHW, (size, size), mode="bilinear", align_corners=False)
 
 
+def normalise_(view: Tensor) -> Tensor:
+    """Pixels in 0..1 to about -1..1, as every encoder here takes them; in place."""
+    return view.sub_(0.5).div_(0.5)
+
+
 def normalise(view: Tensor) -> Tensor:
-    """Pixels in 0..1 to about -1..1, as every encoder here takes them."""
-    return (view - 0.5) / 0.5
+    """`normalise_` of a copy."""
+    return normalise_(view.clone())

@@ -13,6 +13,7 @@ from ssl_models import ema, trainer
 from ssl_models.image_config import BYOL, DINO, MAE, Augment, LeJEPA, SimCLR, VICReg
 from ssl_models.image_encoders import features, open_image_encoder
 from ssl_models.image_run import ImageRun
+from ssl_models.images import stack
 from ssl_models.objectives import build_image_method
 from ssl_models.objectives.joint import Views
 
@@ -112,7 +113,7 @@ def test_views_are_a_function_of_seed_epoch_sample_and_number(tmp_path):
     place = {word: row for row, word in enumerate(first.words_B)}
     for row, word in enumerate(again.words_B):
         if word in place:
-            assert torch.equal(again.pixels_BCHW[row], first.pixels_BCHW[place[word]])
+            assert torch.equal(again.images[row], first.images[place[word]])
             assert not torch.equal(run.objective.view(again).pixels_VBCSS[0, row], drawn[0, place[word]])
             break
     other = build_image_method(spec.objective, spec.encoder, 1, 12).view(first).pixels_VBCSS
@@ -125,8 +126,9 @@ def test_an_augmentation_of_nothing_is_the_image(tmp_path):
     run, (batch,) = batches(spec)
     # A crop of the whole area still has an aspect ratio: at most 15 % of a side.
     drawn = run.objective.view(batch).pixels_VBCSS[0] * 0.5 + 0.5
-    assert drawn.shape == batch.pixels_BCHW.shape
-    assert torch.corrcoef(torch.stack([drawn.flatten(), batch.pixels_BCHW.flatten()]))[0, 1] > 0.9
+    pixels = stack(batch.images, 8)
+    assert drawn.shape == pixels.shape
+    assert torch.corrcoef(torch.stack([drawn.flatten(), pixels.flatten()]))[0, 1] > 0.9
 
 
 def test_three_quarters_of_the_patches_are_hidden_by_key(tmp_path):
