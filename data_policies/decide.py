@@ -1,25 +1,25 @@
 """(scores, policy) -> verdict. Vectorised, pure, and closed: every record gets exactly one verdict.
 
-Rules are asked in the order of their cost: ingest, licence, language, quality, personal data, toxicity. The first that
-refuses decides; all that hit are recorded. A score that is missing never admits (contract 2).
+Rules are asked in the order of their cost: ingest, media, licence, language, quality, personal data, toxicity. The
+first that refuses decides; all that hit are recorded. A score that is missing never admits (contract 2).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_policies.hits import DROP, KEEP, QUARANTINE, REDACT, Hit, flags, floats, objects
 from data_policies.measures import is_asked, meant_for
+from data_policies.media_rules import has_text, is_text, media_hits
 from data_policies.opt_outs import RESERVED, UNREADABLE
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
 
-KEEP, REDACT, DROP, QUARANTINE = "keep", "redact", "drop", "quarantine"
 REPLACED = ("redact", "pseudonymise")  # actions on a span that change the text: the record's verdict is redact
 
 #: What `decide` returns; `spans` are those of the scores with the policy's action filled in.
@@ -35,23 +35,11 @@ VERDICT_SCHEMA = pa.schema(
     ]
 )
 
-CHEAP = ("ingest", "licence", "language", "quality", "contamination", "pii")
+CHEAP = ("ingest", "media", "licence", "language", "quality", "contamination", "pii")
 ALL = (*CHEAP, "toxicity")
 _CONTAMINATION = re.compile(r"contamination\..+\.ngrams\Z")
 NOT_NEEDED = "not_needed"
 SCREEN = "screen"  # who scored: the screen, which cleared the record
-
-
-@dataclass(slots=True)
-class Hit:
-    """One rule over all rows: where it hits (`mask_N`), its value a row, its threshold, its evidence a row."""
-
-    rule: str
-    verdict: str
-    mask_N: np.ndarray
-    value_N: np.ndarray | None = None
-    threshold: float = float("nan")
-    detail_N: np.ndarray | None = None
 
 
 def decide(scores: pa.Table, policy: Policy, families: tuple[str, ...] = ALL) -> pa.Table:
@@ -93,15 +81,15 @@ def needs_toxicity(scores: pa.Table, policy: Policy) -> np.ndarray:
     if policy.toxicity is None:
         return np.zeros(len(scores), dtype=bool)
     verdict = decide(scores, policy, CHEAP)["verdict"]
-    return _numpy(pc.is_in(verdict, pa.array([KEEP, REDACT])))
+    return flags(pc.is_in(verdict, pa.array([KEEP, REDACT]))) & has_text(scores)
 
 
 def cleared(scores: pa.Table, policy: Policy) -> np.ndarray:
     """Rows that the policy's screen cleared (bool, N): their score is the screen's, below its threshold."""
     if policy.toxicity is None or policy.toxicity.screen is None or "toxicity.screen" not in scores.column_names:
         return np.zeros(len(scores), dtype=bool)
-    by_screen = _numpy(pc.equal(pc.fill_null(scores["scored_by"], ""), SCREEN))
-    return by_screen & (_floats(scores["toxicity.screen"]) < policy.toxicity.screen.threshold)
+    by_screen = flags(pc.equal(pc.fill_null(scores["scored_by"], ""), SCREEN))
+    return by_screen & (floats(scores["toxicity.screen"]) < policy.toxicity.screen.threshold)
 
 
 def span_actions(policy: Policy) -> dict[str, str]:
@@ -116,6 +104,7 @@ def span_actions(policy: Policy) -> dict[str, str]:
 def _hits(scores: pa.Table, policy: Policy, families: tuple[str, ...]) -> Iterator[Hit]:
     makers = {
         "ingest": _ingest,
+        "media": media_hits,
         "licence": _licence,
         "language": _language,
         "quality": _quality,
@@ -130,35 +119,35 @@ def _hits(scores: pa.Table, policy: Policy, families: tuple[str, ...]) -> Iterat
 def _ingest(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     found = scores["ingest_rule"]
     for rule in sorted(filter(None, pc.unique(found).to_pylist())):
-        yield Hit(rule, QUARANTINE, _numpy(pc.equal(found, rule)), detail_N=_objects(scores["ingest_detail"]))
+        yield Hit(rule, QUARANTINE, flags(pc.equal(found, rule)), detail_N=objects(scores["ingest_detail"]))
 
 
 def _error(scores: pa.Table, step: str) -> Iterator[Hit]:
     errors = pc.fill_null(scores[f"error.{step}"], "MissingScore")
-    yield Hit(f"error.{step}", QUARANTINE, _numpy(pc.not_equal(errors, "")), detail_N=_objects(errors))
+    yield Hit(f"error.{step}", QUARANTINE, flags(pc.not_equal(errors, "")), detail_N=objects(errors))
 
 
 def _licence(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     yield from _error(scores, "licences")
-    detail = _objects(scores["licence_detail"])
+    detail = objects(scores["licence_detail"])
     problem = pc.fill_null(scores["licence_problem"], "unknown")
     for name in ("vendored", "missing", "conflict", "unknown"):
-        yield Hit(f"licence.{name}", QUARANTINE, _numpy(pc.equal(problem, name)), detail_N=detail)
+        yield Hit(f"licence.{name}", QUARANTINE, flags(pc.equal(problem, name)), detail_N=detail)
     opt_out = pc.fill_null(scores["opt_out"], "")
     if policy.licences.respect_opt_outs:
         for kind, verdict in ((RESERVED, DROP), (UNREADABLE, QUARANTINE)):
-            mask = _numpy(pc.starts_with(opt_out, kind))
-            yield Hit("licence.opt_out", verdict, mask, detail_N=_objects(opt_out))
+            mask = flags(pc.starts_with(opt_out, kind))
+            yield Hit("licence.opt_out", verdict, mask, detail_N=objects(opt_out))
     licence = pc.fill_null(scores["licence"], "")
     # A conclusion that is empty without a named problem is a detector's bug: unknown, never allowed.
     empty = pc.and_(pc.equal(problem, ""), pc.equal(licence, ""))
-    yield Hit("licence.unknown", QUARANTINE, _numpy(empty), detail_N=detail)
+    yield Hit("licence.unknown", QUARANTINE, flags(empty), detail_N=detail)
     allowed = [name for name in pc.unique(licence).to_pylist() if admitted(name, policy.licences.allow)]
     refused = pc.and_(
         pc.and_(pc.equal(problem, ""), pc.not_equal(licence, "")),
         pc.invert(pc.is_in(licence, pa.array(allowed, pa.string()))),
     )
-    yield Hit("licence.not_allowed", DROP, _numpy(refused), detail_N=detail)
+    yield Hit("licence.not_allowed", DROP, flags(refused), detail_N=detail)
 
 
 def _language(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
@@ -166,11 +155,12 @@ def _language(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
         return
     yield from _error(scores, "languages")
     minimum = policy.languages.minimum_score
-    score = _floats(scores["language_score"])
-    unsure = ~(score >= minimum) | _numpy(pc.equal(pc.fill_null(scores["language"], ""), ""))
-    yield Hit("language.unsure", QUARANTINE, unsure, score, minimum, _objects(scores["language"]))
+    score = floats(scores["language_score"])
+    asked = has_text(scores)
+    unsure = asked & (~(score >= minimum) | flags(pc.equal(pc.fill_null(scores["language"], ""), "")))
+    yield Hit("language.unsure", QUARANTINE, unsure, score, minimum, objects(scores["language"]))
     other = pc.invert(pc.is_in(scores["language"], pa.array(policy.languages.allow, pa.string())))
-    yield Hit("language.not_allowed", DROP, ~unsure & _numpy(other), score, minimum, _objects(scores["language"]))
+    yield Hit("language.not_allowed", DROP, asked & ~unsure & flags(other), score, minimum, objects(scores["language"]))
 
 
 def _quality(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
@@ -180,13 +170,13 @@ def _quality(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     for name, measures in policy.quality.items():
         for measure, bounds in measures.items():
             rule = f"quality.{name}.{measure}"
-            value = _floats(scores[rule])
+            value = floats(scores[rule])
             only, never = meant_for(name, measure, bounds.languages)
-            asked = np.ones(len(scores), dtype=bool)
+            asked = is_text(scores)
             if only or never:  # a text in another language is not asked; one whose language failed to be told is held
                 yield from _error(scores, "languages")
-                asked = is_asked(scores["language"], only, never)
-            missing = asked & np.isnan(value) & _numpy(pc.equal(scores["error.quality"], ""))
+                asked &= is_asked(scores["language"], only, never)
+            missing = asked & np.isnan(value) & flags(pc.equal(scores["error.quality"], ""))
             yield Hit("error.quality", QUARANTINE, missing)
             if bounds.min is not None:
                 yield Hit(rule, DROP, asked & (value < bounds.min), value, bounds.min)
@@ -205,10 +195,10 @@ def _contamination(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
         yield from _error(scores, "contamination")
     for name in protected_sets(scores.column_names):
         rule, bounds = f"contamination.{name}", policy.contamination
-        item = _objects(scores[f"{rule}.item"])
+        item = objects(scores[f"{rule}.item"])
         for kind, least in (("ngrams", bounds.ngrams), ("similarity", bounds.similarity)):
-            value = _floats(scores[f"{rule}.{kind}"])
-            missing = np.isnan(value) & _numpy(pc.equal(scores["error.contamination"], ""))
+            value = floats(scores[f"{rule}.{kind}"])
+            missing = np.isnan(value) & flags(pc.equal(scores["error.contamination"], ""))
             yield Hit("error.contamination", QUARANTINE, missing)
             yield Hit(rule, DROP, value >= least, value, least, item)
 
@@ -218,14 +208,14 @@ def _pii(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     spans = scores["spans"].combine_chunks()
     if isinstance(spans, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
         spans = pa.concat_arrays(spans.chunks) if spans.num_chunks else pa.array([], spans.type)
-    rows = pc.list_parent_indices(spans).to_numpy(zero_copy_only=False)
+    rows = pc.list_parent_indices(spans).toflags(zero_copy_only=False)
     kinds = pc.list_flatten(spans).field("type")
-    lost = _numpy(pc.is_null(spans)) & _numpy(pc.equal(scores["error.pii"], ""))
+    lost = flags(pc.is_null(spans)) & flags(pc.equal(scores["error.pii"], ""))
     yield Hit("error.pii", QUARANTINE, lost)
     for kind, action in span_actions(policy).items():
         if action == KEEP:
             continue
-        found = np.bincount(rows[_numpy(pc.equal(kinds, kind))], minlength=len(scores)).astype(float)
+        found = np.bincount(rows[flags(pc.equal(kinds, kind))], minlength=len(scores)).astype(float)
         yield Hit(f"pii.{kind}", REDACT if action in REPLACED else DROP, found > 0, found, 0.0)
 
 
@@ -233,10 +223,11 @@ def _toxicity(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     if policy.toxicity is None:
         return
     yield from _error(scores, "toxicity")
-    needed = _numpy(pc.not_equal(pc.fill_null(scores["scored_by"], ""), NOT_NEEDED)) & ~cleared(scores, policy)
+    needed = flags(pc.not_equal(pc.fill_null(scores["scored_by"], ""), NOT_NEEDED)) & ~cleared(scores, policy)
+    needed &= has_text(scores)
     for label, threshold in policy.toxicity.thresholds.items():
-        value = _floats(scores[f"toxicity.{label}"])
-        missing = needed & np.isnan(value) & _numpy(pc.equal(scores["error.toxicity"], ""))
+        value = floats(scores[f"toxicity.{label}"])
+        missing = needed & np.isnan(value) & flags(pc.equal(scores["error.toxicity"], ""))
         yield Hit("error.toxicity", QUARANTINE, missing)
         yield Hit(f"toxicity.{label}", DROP, needed & (value >= threshold), value, threshold)
 
@@ -257,15 +248,3 @@ def _rules_column(hits: list[Hit], count: int) -> pa.Array:
     offsets = np.searchsorted(row, np.arange(count + 1)).astype(np.int32)
     values = pa.array(names, pa.string()).take(pa.array(index)) if len(index) else pa.array([], pa.string())
     return pa.ListArray.from_arrays(pa.array(offsets), values)
-
-
-def _numpy(mask) -> np.ndarray:
-    return np.asarray(pc.fill_null(mask, False)).astype(bool)
-
-
-def _floats(column) -> np.ndarray:
-    return np.asarray(pc.fill_null(pc.cast(column, pa.float64()), float("nan")), dtype=float)
-
-
-def _objects(column) -> np.ndarray:
-    return np.array(column.to_pylist(), dtype=object)

@@ -7,10 +7,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from data_policies.measures import canonical, check_names
+from data_policies.media_measures import check_media_names
 from data_policies.spdx import unknown_licences
 
 STRICT = ConfigDict(extra="forbid")
@@ -22,6 +23,8 @@ PiiType = Literal[
 PiiAction = Literal["keep", "redact", "pseudonymise", "drop"]
 ToxicityLabel = Literal["toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack"]
 Share = Annotated[float, Field(ge=0, le=1)]
+#: The policy's parts that bound media, and the first word of their measures and rules.
+MEDIA_RULES = {"images": "image", "audio": "audio", "pairs": "pair"}
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -58,6 +61,14 @@ class Bounds:
     min: float | None = None
     max: float | None = None
     languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] | None = Field(default=None, min_length=1)
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Range:
+    """A measure of an image, an audio clip or a caption must lie within [min, max]; one that is not given is free."""
+
+    min: float | None = None
+    max: float | None = None
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -137,11 +148,14 @@ class Substring:
 class Duplicates:
     """Exact Jaccard similarity of word 5-gram sets from which a record is a near-duplicate of a kept one.
 
-    `substring`: look for repeated spans, too; not done unless asked for.
+    `substring`: look for repeated spans, too; not done unless asked for. `images`, `audio`: similarity of two pictures
+    or clips from which one goes; None: only copies that are equal once made regular, texts beside them included.
     """
 
     threshold: float = Field(default=0.8, gt=0, le=1)
     substring: Substring | None = None
+    images: float | None = Field(default=None, gt=0, le=1)
+    audio: float | None = Field(default=None, gt=0, le=1)
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -169,6 +183,8 @@ class Policy:
 
     `quality`: bounds by set and measure. `canonical` in place of a set's bounds stands for its source's own, and is
     written out here, so that the digest changes when they do.
+    `images`, `audio`, `pairs`: bounds by measure (data_policies/media_measures.py) on pictures, clips, and the captions
+    and transcripts that lie beside them. `quality` is asked of records that are texts.
     """
 
     name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
@@ -185,6 +201,9 @@ class Policy:
     contamination: Contamination = Field(default_factory=Contamination)
     duplicates: Duplicates = Field(default_factory=Duplicates)
     gates: Gates = Field(default_factory=Gates)
+    images: dict[str, Range] = Field(default_factory=dict)
+    audio: dict[str, Range] = Field(default_factory=dict)
+    pairs: dict[str, Range] = Field(default_factory=dict)
 
     @field_validator("quality", mode="before")
     @classmethod
@@ -199,6 +218,12 @@ class Policy:
         check_names({name: tuple(bounds) for name, bounds in quality.items()})
         return quality
 
+    @field_validator("images", "audio", "pairs")
+    @classmethod
+    def _measured(cls, bounds: dict[str, Range], info: ValidationInfo) -> dict[str, Range]:
+        check_media_names(MEDIA_RULES[str(info.field_name)], bounds)
+        return bounds
+
     @model_validator(mode="after")
     def _found_by_something(self) -> Policy:
         found = set(self.ner.labels.values()) if self.ner else set()
@@ -207,7 +232,16 @@ class Policy:
                 raise ValueError(f"pii.{kind} asks for what only a model finds: name one under 'ner', or say keep")
         return self
 
+    def plain(self) -> dict[str, Any]:
+        """JSON-able values. What is said of media stands there only where something is: other policies keep their
+        digest."""
+        value = TypeAdapter(Policy).dump_python(self, mode="json")
+        for part, keys in ((value, MEDIA_RULES), (value["duplicates"], ("images", "audio"))):
+            for key in [key for key in keys if not part[key]]:
+                del part[key]
+        return value
+
     def sha256(self) -> str:
         """Hex SHA-256 of the policy as canonical JSON: comments and key order of the YAML do not count."""
-        value = TypeAdapter(Policy).dump_python(self, mode="json")
+        value = self.plain()
         return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

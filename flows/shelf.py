@@ -42,14 +42,12 @@ def policies_list() -> Outcome:
 
 def policies_show(name: str) -> Outcome:
     """The policy's own file, comments included: they say why."""
-    from pydantic import TypeAdapter
 
     from data_policies.load import shipped
-    from data_policies.schema import Policy
 
     policy = load_policy(name)
     print(Path(shipped().get(name, name)).read_text(encoding="utf-8"), end="")
-    return Outcome({**TypeAdapter(Policy).dump_python(policy, mode="json"), "sha256": policy.sha256()})
+    return Outcome({**policy.plain(), "sha256": policy.sha256()})
 
 
 def policies_check(name: str) -> Outcome:

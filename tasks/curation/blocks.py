@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 BLOCK_ROWS = 20_000
@@ -93,3 +94,29 @@ def write_blocks(tables: Iterator[pa.Table], path: Path, schema: pa.Schema, rows
                 waiting, count = [whole.slice(full)], count - full
         if count:
             writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=rows)
+
+
+def write_byte_blocks(tables: Iterator[pa.Table], path: Path, schema: pa.Schema, size: int, rows: int = 5_000) -> None:
+    """As `write_blocks` of rows that hold whole files: a row group ends with the row that brings the bytes of its
+    large_binary columns to `size`, or with the `rows`-th. Those columns are stored as they are, not compressed twice.
+    """
+    binary = [field.name for field in schema if pa.types.is_large_binary(field.type)]
+    others = [name for name in schema.names if name not in binary]
+    packing = {name: "NONE" if name in binary else "ZSTD" for name in schema.names}
+    waiting: list[pa.Table] = []
+    count = held = 0
+    with pq.ParquetWriter(path, schema, compression=packing, use_dictionary=others, write_statistics=others) as writer:
+        for table in tables:
+            table = table.cast(schema)
+            lengths = sum(pc.fill_null(pc.binary_length(table[name]), 0).to_numpy() for name in binary)
+            start = 0
+            for row, length in enumerate(lengths.tolist(), 1):
+                count, held = count + 1, held + length
+                if held >= size or count >= rows:
+                    group = pa.concat_tables([*waiting, table.slice(start, row - start)]).combine_chunks()
+                    writer.write_table(group, row_group_size=count)
+                    waiting, count, held, start = [], 0, 0, row
+            if start < len(table):
+                waiting.append(table.slice(start))
+        if count:
+            writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=count)

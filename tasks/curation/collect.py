@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.curation.blocks import write_blocks
-from tasks.curation.records import EVIDENCE_SCHEMA, RECORD_SCHEMA, Evidence, Raw, record_id
+from tasks.curation.blocks import write_blocks, write_byte_blocks
+from tasks.curation.records import EVIDENCE_SCHEMA, PAYLOAD_SCHEMA, RECORD_SCHEMA, Evidence, Raw, record_id
 from tasks.curation.sources.rows import storable
 from tasks.stages import sha256_json
 
@@ -25,8 +25,10 @@ _FLUSH_BYTES = 32 << 20  # or as many of them as hold so much
 SORTED_BYTES = 64 << 20  # sorted in memory at once
 _SAID = ["evidence_id", "label", "group", "language_declared", "ingest_rule", "ingest_detail", "uri"]
 _SAID += ["record_id", "content_sha256", "_source", "_locator"]
-#: A record as it was read, with the parts of its id as they were before `storable` made strings of them.
-_SPILLED = pa.schema([*RECORD_SCHEMA, ("_source", pa.binary()), ("_locator", pa.binary())])
+#: The parts of a record's id as they were before `storable` made strings of them.
+_PARTS = [pa.field("_source", pa.binary()), pa.field("_locator", pa.binary())]
+_MEDIA = list(PAYLOAD_SCHEMA)[1:]
+PAYLOAD_BYTES = 8 << 20  # of a row group of payloads
 
 
 def evidence_id(evidence: Evidence) -> str:
@@ -38,14 +40,16 @@ def settle(raw: Raw) -> tuple[str | None, str, str, bytes]:
     """(text, rule, detail, content): the text of an admissible record, or None and the rule that holds it back.
 
     A text with NUL is held back: it is binary data more often than prose, and a scanner written in C that stops there
-    would miss what follows. So is one with a lone surrogate, which UTF-8 cannot hold.
+    would miss what follows. So is one with a lone surrogate, which UTF-8 cannot hold. An image or a clip may be without
+    a text; its content is its payload, whatever becomes of the text.
     """
     if raw.rule:
         return None, raw.rule, raw.detail, raw.content()
-    text = raw.text
+    text, content = raw.text, raw.content()
+    if raw.media and (text is None or not text.strip()):
+        return None, "", "", content
     if text is None:
         raise RuntimeError("a source yielded a record with neither text nor a rule")
-    content = raw.content()
     if not text.strip():
         return None, "ingest.empty", "no text but white space" if text else "no text", content
     if "\0" in text:
@@ -56,12 +60,19 @@ def settle(raw: Raw) -> tuple[str | None, str, str, bytes]:
 
 
 class Rows:
-    """The records read so far, in a file; in memory stay 17 bytes of each, and the distinct evidence."""
+    """The records read so far, in a file; in memory stay 17 bytes of each, and the distinct evidence.
 
-    def __init__(self, spill: IO[bytes]) -> None:
-        self._columns: dict[str, list[Any]] = {name: [] for name in _SPILLED.names}
+    `media`: may images and audio clips be among them? Then `write` puts their payloads into a file of their own.
+    """
+
+    def __init__(self, spill: IO[bytes], media: bool = False) -> None:
+        self.media = media
+        self._schema = pa.schema([*RECORD_SCHEMA, *(_MEDIA if media else ())])
+        spilled = pa.schema([*self._schema, *_PARTS])
+        self._columns: dict[str, list[Any]] = {name: [] for name in spilled.names}
         self._spill = spill
-        self._writer = pa.ipc.new_stream(spill, _SPILLED, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+        self._spilled = spilled
+        self._writer = pa.ipc.new_stream(spill, spilled, options=pa.ipc.IpcWriteOptions(compression="lz4"))
         self._evidence: dict[str, Evidence] = {}
         self._known: dict[Evidence, str] = {}
         self._ids = bytearray()
@@ -72,6 +83,8 @@ class Rows:
 
     def add(self, raw: Raw, source: str) -> None:
         """Take one record. A text that cannot be stored or that holds nothing loses its place to a rule."""
+        if raw.media and not self.media:
+            raise RuntimeError("a source that is none of media yielded one")
         source = raw.source or source
         text, rule, detail, content = settle(raw)
         sha256 = raw.sha256 or hashlib.sha256(content).hexdigest()
@@ -80,8 +93,9 @@ class Rows:
         row = (
             *(identity, storable(source), storable(raw.uri), storable(raw.group), storable(raw.label)),
             *(sha256, raw.size if raw.sha256 else len(content), text, self._evidence_id(raw.evidence)),
-            *(storable(raw.language), rule, detail, source.encode("utf-8", "surrogatepass")),
-            raw.locator.encode("utf-8", "surrogatepass"),
+            *(storable(raw.language), rule, detail),
+            *((raw.media, raw.payload if raw.media and not rule else None) if self.media else ()),
+            *(part.encode("utf-8", "surrogatepass") for part in (source, raw.locator)),
         )
         for column, value in zip(self._columns.values(), row, strict=True):
             column.append(value)
@@ -89,8 +103,8 @@ class Rows:
         if len(self) % ROWS == 0 or self._bytes > self._flushed + _FLUSH_BYTES:
             self._flush()
 
-    def write(self, path: Path) -> None:
-        """All rows under their final ids, sorted by them, as one Parquet file."""
+    def write(self, path: Path, payloads: Path | None = None) -> None:
+        """All rows under their final ids, sorted by them, as one Parquet file; what `media` adds goes to `payloads`."""
         self._flush()
         self._writer.close()
         ids = self._final_ids()
@@ -98,18 +112,25 @@ class Rows:
         edges = [f"{part * (1 << 32) // parts:08x}" for part in range(1, parts)]
         with contextlib.ExitStack() as stack:
             if parts == 1:
-                write_blocks(iter([_sorted(pa.concat_tables(self._batches(ids)))]), path, RECORD_SCHEMA, ROWS)
+                whole = _sorted(pa.concat_tables(self._batches(ids)))
+                self._write_sorted(lambda: iter([whole]), path, payloads)
                 return
             files = [stack.enter_context(tempfile.TemporaryFile(prefix="gristmill-sort-")) for _ in range(parts)]
             options = pa.ipc.IpcWriteOptions(compression="lz4")
-            writers = [pa.ipc.new_stream(file, RECORD_SCHEMA, options=options) for file in files]
+            writers = [pa.ipc.new_stream(file, self._schema, options=options) for file in files]
             for table in self._batches(ids):
                 part = np.searchsorted(edges, table["record_id"].to_numpy().astype(str), "right")
                 for number in np.unique(part).tolist():
                     writers[number].write_table(table.filter(pa.array(part == number)).combine_chunks())
             for writer in writers:
                 writer.close()
-            write_blocks((_sorted(_reopened(file).read_all()) for file in files), path, RECORD_SCHEMA, ROWS)
+            self._write_sorted(lambda: (_sorted(_reopened(file).read_all()) for file in files), path, payloads)
+
+    def _write_sorted(self, tables: Callable[[], Iterator[pa.Table]], path: Path, payloads: Path | None) -> None:
+        write_blocks((table.select(RECORD_SCHEMA.names) for table in tables()), path, RECORD_SCHEMA, ROWS)
+        if payloads:
+            parts = (table.select(PAYLOAD_SCHEMA.names) for table in tables())
+            write_byte_blocks(parts, payloads, PAYLOAD_SCHEMA, PAYLOAD_BYTES)
 
     def evidence_table(self) -> pa.Table:
         """Every set of evidence once, sorted by its id."""
@@ -126,7 +147,7 @@ class Rows:
 
     def _flush(self) -> None:
         if self._columns["record_id"]:
-            self._writer.write_batch(pa.RecordBatch.from_pydict(self._columns, schema=_SPILLED))
+            self._writer.write_batch(pa.RecordBatch.from_pydict(self._columns, schema=self._spilled))
             for column in self._columns.values():
                 column.clear()
         self._flushed = self._bytes
@@ -135,7 +156,7 @@ class Rows:
         """The rows as they were read, a batch at a time, with the ids of `ids` in the place of theirs."""
         start = 0
         for batch in _reopened(self._spill):
-            table = pa.Table.from_batches([batch]).select(RECORD_SCHEMA.names)
+            table = pa.Table.from_batches([batch]).select(self._schema.names)
             here = (
                 {row - start: name for row in range(start, start + len(table)) if (name := ids.get(row))} if ids else {}
             )
@@ -155,14 +176,15 @@ class Rows:
         if len(alike) == 0:
             return {}
         found, start = [], 0
+        columns = [*_SAID, "text"] if self.media else _SAID  # equal payloads may have different texts beside them
         for batch in _reopened(self._spill):
             here = alike[(alike >= start) & (alike < start + len(batch))] - start
-            found += pa.table(batch.select(_SAID)).take(pa.array(here)).to_pylist()
+            found += pa.table(batch.select(columns)).take(pa.array(here)).to_pylist()
             start += len(batch)
         groups: dict[str, list[tuple[tuple[Any, ...], int, dict[str, Any]]]] = {}
         for row, said in zip(alike.tolist(), found, strict=True):
             # By what else they say, and only then by where they stood: the order of lines must not decide of a licence.
-            key = tuple(said[name] for name in _SAID[:-4])
+            key = (*(said[name] for name in _SAID[:-4]), said.get("text") or "")
             groups.setdefault(said["record_id"], []).append((key, row, said))
         final = {}
         for group in groups.values():

@@ -47,7 +47,7 @@ def _empty(config: SourceConfig) -> UserError:
 
 
 def ingest(sources: Sequence[SourceConfig], folder: Path, progress: Progress | None = None) -> None:
-    """Write records.parquet, evidence.parquet and sources.json into `folder`.
+    """Write records.parquet, evidence.parquet and sources.json into `folder`; of media payloads.parquet, too.
 
     UserError when a source holds no record (nothing is written then); RuntimeError when a source yields another number
     of records than it found.
@@ -55,9 +55,10 @@ def ingest(sources: Sequence[SourceConfig], folder: Path, progress: Progress | N
     _require_distinct_names(sources)
     summary: list[dict[str, Any]] = []
     with tempfile.TemporaryFile(prefix="gristmill-records-") as spill:
-        rows = Rows(spill)
+        media = any(config.media for config in sources)
+        rows = Rows(spill, media)
         _read(sources, rows, summary, progress)
-        rows.write(folder / "records.parquet")
+        rows.write(folder / "records.parquet", folder / "payloads.parquet" if media else None)
     write_parquet(rows.evidence_table(), folder / "evidence.parquet")
     (folder / "sources.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
 

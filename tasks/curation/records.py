@@ -29,6 +29,10 @@ RECORD_SCHEMA = pa.schema(
     ]
 )
 
+#: Beside it, where a source yields images or audio clips: the same rows, with the bytes as found (null: a text, or held
+#: back at the source). A file of its own, so that the records of texts are what they always were.
+PAYLOAD_SCHEMA = pa.schema([("record_id", pa.string()), ("media", pa.string()), ("payload", pa.large_binary())])
+
 #: Licence evidence, once per distinct set of (field, value) pairs. Sorted by evidence_id.
 #: Fields: ``expression`` (an SPDX expression by the publisher's word, as License-Expression), ``name`` (free text),
 #: ``classifier`` (a trove classifier), ``url``, ``text`` (a whole licence text), ``file`` (a licence file that lies
@@ -53,6 +57,8 @@ class Raw:
     `payload` is what was read, byte for byte; for text that decoded it is the UTF-8 of `text` and may be left empty.
     A payload too large to hold is left empty too, and `sha256` and `size` are those of its bytes.
     `source` is the origin that the row itself names; empty: the recipe's name for the source.
+    `media` is image or audio for a record whose `payload` is one: it is hashed and stored as found, and `text` is then
+    the caption or transcript beside it, None or blank where there is none.
     """
 
     locator: str
@@ -68,10 +74,11 @@ class Raw:
     source: str = ""
     sha256: str = ""
     size: int = 0
+    media: str = ""
 
     def content(self) -> bytes:
-        """The bytes that are hashed: the text's UTF-8, or the undecodable payload."""
-        return self.payload if self.text is None else self.text.encode("utf-8", "surrogatepass")
+        """The bytes that are hashed: the text's UTF-8, or the payload of an image, a clip, an undecodable text."""
+        return self.payload if self.text is None or self.media else self.text.encode("utf-8", "surrogatepass")
 
 
 class Source(Protocol):

@@ -121,7 +121,7 @@ def _leaves(kept: pa.Table) -> Iterator[bytes]:
 def _write_evidence(folder: Path, curated: Curated, policy: Policy) -> dict[str, str]:
     """The policy, the choices and the erasures that made this version, with their digests."""
     files = {
-        "policy.json": TypeAdapter(Policy).dump_python(policy, mode="json"),
+        "policy.json": policy.plain(),
         "recipe.json": {
             "name": curated.name,
             "sha256": curated.curation_sha256,

@@ -5,12 +5,14 @@ Importing this package is cheap; a source's own module is imported when it is op
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import importlib
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from tasks.curation.records import Source
+from tasks.curation.sources.media import MediaSource, Name
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -19,7 +21,6 @@ RecordField = Literal[
     "id", "text", "licence", "licence_url", "uri", "source", "label", "group", "language",
     "x_robots_tag", "tdm_reservation", "ai_txt",
 ]  # fmt: skip
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 Columns = Annotated[dict[RecordField, str], Field(description="record field: the column that holds it")]
 Limit = Annotated[int, Field(ge=1, le=1_000_000_000, description="UTF-8 bytes; a longer text is quarantined")]
 
@@ -37,6 +38,9 @@ class PythonDocs:
     distributions: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
+    opened_by: ClassVar[str] = "tasks.curation.sources.python_docs:PythonDocsSource"
+    media: ClassVar[str] = ""  # the kind of what it yields beside or in place of texts
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Files:
@@ -53,6 +57,9 @@ class Files:
     columns: Columns = Field(default_factory=dict)
     maximum_text_bytes: Limit = 10_000_000
     licence: str | None = None
+
+    opened_by: ClassVar[str] = "tasks.curation.sources.files:FilesSource"
+    media: ClassVar[str] = ""
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -73,20 +80,15 @@ class HuggingFace:
     maximum_text_bytes: Limit = 10_000_000
     licence: str | None = None
 
+    opened_by: ClassVar[str] = "tasks.curation.sources.huggingface:HuggingFaceSource"
+    media: ClassVar[str] = ""
 
-SourceConfig = PythonDocs | Files | HuggingFace
+
+SourceConfig = PythonDocs | Files | HuggingFace | MediaSource
 
 
 def open_source(config: SourceConfig) -> Source:
     """The source that `config` describes. UserError when there is nothing at its path."""
-    if isinstance(config, PythonDocs):
-        from tasks.curation.sources.python_docs import PythonDocsSource
-
-        return PythonDocsSource(config)
-    if isinstance(config, Files):
-        from tasks.curation.sources.files import FilesSource
-
-        return FilesSource(config)
-    from tasks.curation.sources.huggingface import HuggingFaceSource
-
-    return HuggingFaceSource(config)
+    module, _, name = config.opened_by.partition(":")
+    source: Source = getattr(importlib.import_module(module), name)(config)
+    return source

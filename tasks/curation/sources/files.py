@@ -119,6 +119,18 @@ def find_files(path: str) -> tuple[Any, list[tuple[str, str]]]:
 
     Hidden files, and in folders and globs those of other kinds, are passed over.
     """
+    filesystem, found = list_files(path)
+    files = [(relative, name) for relative, name in found if kind(name)[0]]
+    if not files:
+        alone = len(found) == 1 and found[0][1] == filesystem._strip_protocol(path)
+        message = "this kind of file cannot be read" if alone else "there is no file here that can be read"
+        raise UserError(message, where=path, hint=f"what can: {UNDERSTOOD}")
+    return filesystem, files
+
+
+def list_files(path: str) -> tuple[Any, list[tuple[str, str]]]:
+    """(fsspec file system, [(relative path, full path)] sorted): the file, or all of a folder or glob that are not
+    hidden. UserError when there is nothing at `path`."""
     import fsspec
 
     try:
@@ -127,8 +139,6 @@ def find_files(path: str) -> tuple[Any, list[tuple[str, str]]]:
         raise UserError("this kind of URL cannot be opened", where=path, hint=str(error)) from None
     with readable(path):
         if filesystem.isfile(root):
-            if not kind(root)[0]:
-                raise UserError("this kind of file cannot be read", where=path, hint=f"what can: {UNDERSTOOD}")
             return filesystem, [(storable(posixpath.basename(root)), root)]
         if filesystem.isdir(root):
             base, found = root, filesystem.find(root)
@@ -143,10 +153,7 @@ def find_files(path: str) -> tuple[Any, list[tuple[str, str]]]:
             raise UserError("there is no such file or folder", where=path, hint="check `path` in the recipe")
     start = base or ("/" if root.startswith("/") else ".")
     named = sorted((storable(posixpath.relpath(name, start)), name) for name in found)
-    files = [(relative, name) for relative, name in named if kind(name)[0] and not _is_hidden(relative)]
-    if not files:
-        raise UserError("there is no file here that can be read", where=path, hint=f"what can: {UNDERSTOOD}")
-    return filesystem, files
+    return filesystem, [(relative, name) for relative, name in named if not _is_hidden(relative)]
 
 
 def _is_hidden(relative: str) -> bool:

@@ -1,0 +1,91 @@
+"""What it means to make an image or an audio clip regular: the settings that a recipe may give, and the outcome.
+
+Every payload of a corpus becomes one form that all readers open, or is quarantined with its reason. The settings are
+those of the recipe, not of a source: all shards of a corpus hold the same members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+#: Why a payload is not made regular; each is a rule of the ledger as ``media.NAME``.
+RULES = (
+    "undecodable", "truncated", "too_large", "bomb", "unsupported", "animated", "mislabelled", "empty", "too_long",
+)  # fmt: skip
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class ImageSettings:
+    """Images as they are written: 8 bits a channel, grey or RGB, upright, without metadata.
+
+    `format` png is lossless; jpeg and webp are written at `quality`. `maximum_pixels`: a header that claims more is
+    quarantined before anything is decoded. `frames`: what becomes of an animation, or of several pages.
+    """
+
+    format: Literal["png", "jpeg", "webp"] = "png"
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    maximum_pixels: Annotated[int, Field(ge=1, le=1 << 28)] = 1 << 25
+    frames: Literal["quarantine", "first"] = "quarantine"
+
+    @property
+    def extension(self) -> str:
+        """Of the member in a shard."""
+        return {"png": "png", "jpeg": "jpg", "webp": "webp"}[self.format]
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class AudioSettings:
+    """Audio clips as they are written: FLAC, 16 bits, one channel (their mean), `sample_rate` Hz.
+
+    `maximum_seconds`: a clip that its header says is longer is quarantined before anything is decoded; a source may
+    split it instead.
+    """
+
+    sample_rate: Annotated[int, Field(ge=1000, le=192_000)] = 16_000
+    maximum_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+
+    @property
+    def extension(self) -> str:
+        """Of the member in a shard."""
+        return "flac"
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class MediaSettings:
+    """How images and audio clips are made regular."""
+
+    image: ImageSettings = field(default_factory=ImageSettings)
+    audio: AudioSettings = field(default_factory=AudioSettings)
+
+    def extension(self, media: str) -> str:
+        """Of the members that hold `media` (image or audio)."""
+        found: str = getattr(self, media).extension
+        return found
+
+
+@dataclass(frozen=True)
+class Regular:
+    """One payload made regular: `data`, or None and the `rule` (``media.NAME``) with its `detail` why not.
+
+    `size` orders copies: pixels, or samples, as found. `measures` by their names in
+    `data_policies.media_measures.MEDIA_MEASURES`; those that were not taken are left out.
+    """
+
+    data: bytes | None
+    size: int = 0
+    rule: str = ""
+    detail: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+def refused(name: str, detail: str, measures: dict[str, float] | None = None) -> Regular:
+    """A payload that is quarantined as ``media.NAME``. `detail` says what was found, never its content."""
+    if name not in RULES:
+        raise ValueError(f"there is no rule media.{name}")
+    return Regular(None, rule=f"media.{name}", detail=detail, measures=measures or {})
