@@ -208,7 +208,7 @@ def _pii(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
     spans = scores["spans"].combine_chunks()
     if isinstance(spans, pa.ChunkedArray):  # pyarrow keeps an empty column chunked
         spans = pa.concat_arrays(spans.chunks) if spans.num_chunks else pa.array([], spans.type)
-    rows = pc.list_parent_indices(spans).toflags(zero_copy_only=False)
+    rows = pc.list_parent_indices(spans).to_numpy(zero_copy_only=False)
     kinds = pc.list_flatten(spans).field("type")
     lost = flags(pc.is_null(spans)) & flags(pc.equal(scores["error.pii"], ""))
     yield Hit("error.pii", QUARANTINE, lost)

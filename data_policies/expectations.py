@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from data_policies.measures import meant_for
-from data_policies.schema import Policy
+from data_policies.schema import MEDIA_RULES, Policy
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -33,7 +33,7 @@ _NAME = r"[A-Za-z0-9_.-]+"
 RULE = (
     r"^(?:|ingest\.(?:utf8|json|truncated|empty|too_large)|licence\.(?:unknown|missing|conflict|not_allowed|vendored|opt_out)"
     r"|duplicate\.(?:exact|near|substring)"
-    rf"|(?:language|quality|pii|toxicity|contamination|override|error)\.{_NAME})$"
+    rf"|(?:media|image|audio|pair|language|quality|pii|toxicity|contamination|override|error)\.{_NAME})$"
 )
 
 
@@ -48,6 +48,7 @@ class Check:
     arguments: dict[str, Any] = field(default_factory=dict)
     only: tuple[str, ...] = ()  # languages of which it is asked, () for any
     never: tuple[str, ...] = ()
+    of: str = ""  # of which records of a media corpus it is asked (`media_rules.those_of`)
 
     @property
     def columns(self) -> list[str]:
@@ -56,15 +57,22 @@ class Check:
 
 
 def checks(
-    policy: Policy, scores: Sequence[str] = (), with_previous: bool = False, protected: Sequence[str] = ()
+    policy: Policy,
+    scores: Sequence[str] = (),
+    with_previous: bool = False,
+    protected: Sequence[str] = (),
+    media: str = "",
 ) -> list[Check]:
     """Everything the gate asks under `policy`.
 
     `scores`: the columns that lie in 0..1 where they were measured (``language_score``, ``toxicity.LABEL``).
     `with_previous`: there is an earlier version to compare the source mix with. `protected`: the evaluation sets.
+    `media`: image or audio in a corpus of these.
     """
     admitted = [*_admitted(policy, scores), *_uncontaminated(policy, protected)]
-    return [*_ledger(policy, scores), *admitted, *_duplicates(policy), *_corpus(policy, with_previous)]
+    admitted += _media(policy, media) if media else ()
+    near = {"": policy.duplicates.threshold, "image": policy.duplicates.images, "audio": policy.duplicates.audio}[media]
+    return [*_ledger(policy, scores), *admitted, *_duplicates(near or 1.0), *_corpus(policy, with_previous)]
 
 
 def suites(asked: Sequence[Check]) -> dict[str, ExpectationSuite]:
@@ -136,21 +144,31 @@ def _admitted(policy: Policy, scores: Sequence[str]) -> Iterator[Check]:
     yield _one_of("admitted.spans.decided", frame, "spans_undecided", [0], "every span kept or redacted")
     yield _true("admitted.redaction.consistent", frame, "redaction_consistent", "redact if and only if a span is")
     if policy.languages:
-        yield _one_of("admitted.language.allowed", frame, "language", policy.languages.allow)
-        yield _between("admitted.language_score.minimum", frame, "language_score", policy.languages.minimum_score, None)
+        least = policy.languages.minimum_score
+        yield replace(_one_of("admitted.language.allowed", frame, "language", policy.languages.allow), of="given")
+        yield replace(_between("admitted.language_score.minimum", frame, "language_score", least, None), of="given")
     for name, measures in policy.quality.items():
         for measure, bounds in measures.items():
             if (bounds.min, bounds.max) != (None, None):
                 column = f"quality.{name}.{measure}"
                 check = _between(f"admitted.{column}.bounds", frame, column, bounds.min, bounds.max)
                 only, never = meant_for(name, measure, bounds.languages)
-                yield replace(check, only=only, never=never)
+                yield replace(check, only=only, never=never, of="text")
     for label, threshold in (policy.toxicity.thresholds if policy.toxicity else {}).items():
         column = f"toxicity.{label}"
-        yield _between(f"admitted.{column}.threshold", frame, column, 0, threshold, strict=True)
+        yield replace(_between(f"admitted.{column}.threshold", frame, column, 0, threshold, strict=True), of="given")
     if policy.toxicity and policy.toxicity.screen and "toxicity.screen" in scores:
         threshold = policy.toxicity.screen.threshold
         yield _between("admitted.toxicity.screen.threshold", frame, "screen_cleared", 0, threshold, strict=True)
+
+
+def _media(policy: Policy, media: str) -> Iterator[Check]:
+    for part, kind in MEDIA_RULES.items():
+        for measure, bounds in getattr(policy, part).items() if kind in (media, "pair") else ():
+            if (bounds.min, bounds.max) != (None, None):
+                column = f"{kind}.{measure}"
+                check = _between(f"admitted.{column}.bounds", "admitted", column, bounds.min, bounds.max)
+                yield replace(check, of="media")
 
 
 def _uncontaminated(policy: Policy, protected: Sequence[str]) -> Iterator[Check]:
@@ -161,10 +179,10 @@ def _uncontaminated(policy: Policy, protected: Sequence[str]) -> Iterator[Check]
             yield _between(f"admitted.{column}.threshold", "admitted", column, 0, least, strict=True)
 
 
-def _duplicates(policy: Policy) -> Iterator[Check]:
+def _duplicates(threshold: float) -> Iterator[Check]:
     frame = "duplicates"
     yield _true("duplicates.survivor.kept", frame, "survivor_kept", "a survivor that is itself admitted")
-    yield _between("duplicates.similarity.threshold", frame, "similarity", policy.duplicates.threshold, 1)
+    yield _between("duplicates.similarity.threshold", frame, "similarity", threshold, 1)
 
 
 def _corpus(policy: Policy, with_previous: bool) -> Iterator[Check]:

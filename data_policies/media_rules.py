@@ -6,7 +6,7 @@ A corpus of texts has none of these columns, and is asked nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,11 @@ from data_policies.hits import DROP, QUARANTINE, Hit, flags, floats, objects
 from data_policies.schema import MEDIA_RULES, Policy
 
 KIND, GIVEN = "media", "caption.given"  # columns: image, audio or "" for a text; has it a text (beside it)?
+
+
+def media_kind(columns: Iterable[str]) -> str:
+    """image or audio, of which these score columns tell; "" in a corpus of texts."""
+    return next((kind for name in columns for kind in ("image", "audio") if name.startswith(f"{kind}.")), "")
 
 
 def is_text(scores: pa.Table) -> np.ndarray:
@@ -30,6 +35,16 @@ def has_text(scores: pa.Table) -> np.ndarray:
     if GIVEN not in scores.column_names:
         return np.ones(len(scores), dtype=bool)
     return flags(scores[GIVEN])
+
+
+def those_of(scores: pa.Table, what: str) -> np.ndarray:
+    """The records of which a rule is asked (bool, N): `given`, those with a text; `text`, those that are one; `media`,
+    those that are none; "", all."""
+    if what == "given":
+        return has_text(scores)
+    if what:
+        return is_text(scores) == (what == "text")
+    return np.ones(len(scores), dtype=bool)
 
 
 def media_hits(scores: pa.Table, policy: Policy) -> Iterator[Hit]:

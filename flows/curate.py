@@ -17,6 +17,7 @@ from flows.preflight import digests, load_policy
 from flows.recipe import Recipe
 from tasks.curation import steps
 from tasks.curation.assemble import Curated
+from tasks.curation.media_stage import media_stage
 from tasks.curation.records import Engine
 from tasks.curation.toxicity_stage import toxicity_stage
 from tasks.governance import bias
@@ -34,6 +35,8 @@ score = as_task(steps.score_stage, "score")
 toxicity = as_task(toxicity_stage, "toxicity")
 decide = as_task(steps.decide_stage, "decide")
 duplicates = as_task(steps.pairs_stage, "duplicates")
+media_duplicates = as_task(steps.media_pairs_stage, "duplicates")
+make_regular = as_task(media_stage, "media")
 publish = as_task(corpora.build_corpus, "gate and shards")
 
 
@@ -58,6 +61,7 @@ def curate(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
 
 
 def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list[Stage], Curated]:
+    from tasks.curation.captions import Captions
     from tasks.curation.contamination import Contamination
     from tasks.curation.ingest import source_digests
     from tasks.curation.languages import Languages
@@ -77,13 +81,19 @@ def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list
         score(place, ingested, Quality(tuple({"basic", *policy.quality})), engine),
         score(place, ingested, Pii(key, names=names), engine),
     ]
+    if recipe.modality:
+        regular = make_regular(place, ingested, recipe.modality, recipe.captions, recipe.media, engine)
+        scored += [regular, score(place, ingested, Captions(), engine)]
     if recipe.protected.sets:
         items = protect(place, recipe.protected.sets, source_digests(recipe.protected.sets))
         scored.append(score(place, ingested, Contamination(read_items(items), recipe.protected.ngram_words), engine))
     if policy.toxicity is not None:
         scored.append(toxicity(place, ingested, scored, policy, engine, recipe.download_models))
     decided = decide(place, ingested, scored, policy)
-    pairs = duplicates(place, ingested, policy, engine)
+    if recipe.modality:
+        pairs = media_duplicates(place, ingested, regular, policy)
+    else:
+        pairs = duplicates(place, ingested, policy, engine)
     stages = [ingested, *scored, decided, pairs]
     curated = Curated(
         name=recipe.name,

@@ -12,13 +12,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from ssl_models.config import MaskedLanguageModelling, Objective, TextEncoder, Tokenizer, Train, require_architecture
+from tasks.curation.media import MediaSettings
 from tasks.curation.records import Engine
-from tasks.curation.sources import Files, HuggingFace, PythonDocs
+from tasks.curation.sources import SourceConfig
 from tasks.errors import UserError, explain
 from tasks.learning.evaluate_config import LinearProbe, MaskedTokens, NextTokens
 from tasks.stages import sha256_json
 
-AnySource = Annotated[PythonDocs | Files | HuggingFace, Field(discriminator="kind")]
+AnySource = Annotated[SourceConfig, Field(discriminator="kind")]
 AnyEvaluation = Annotated[MaskedTokens | NextTokens | LinearProbe, Field(discriminator="kind")]
 
 
@@ -45,6 +46,8 @@ class Protected(_Part):
         for source in sets:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", source.name):
                 raise ValueError(f"'{source.name}' names a rule: letters, digits, - and _ only")
+            if source.media:
+                raise ValueError(f"'{source.name}' is of kind {source.kind}; a corpus is protected from texts only")
         return sets
 
 
@@ -70,6 +73,7 @@ class Recipe(_Part):
     sources: tuple[AnySource, ...] = Field(min_length=1)
     policy: str = Field(description="a shipped policy's name, or a YAML path")
     protected: Protected = Protected()
+    media: MediaSettings = Field(default_factory=MediaSettings, description="how images and clips are made regular")
     split: Split = Split()
     placement: Placement = Placement()
     download_models: bool = Field(
@@ -81,6 +85,14 @@ class Recipe(_Part):
     train: Train = Field(default_factory=Train)
     evaluate: tuple[AnyEvaluation, ...] = (MaskedTokens(), LinearProbe())
     promote: Promote = Promote()
+
+    @field_validator("sources")
+    @classmethod
+    def _one_kind(cls, sources: tuple[AnySource, ...]) -> tuple[AnySource, ...]:
+        kinds = sorted({source.media or "text" for source in sources})
+        if len(kinds) > 1:
+            raise ValueError(f"{' and '.join(kinds)} in one corpus: its shards hold samples of one form")
+        return sources
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
@@ -98,13 +110,24 @@ class Recipe(_Part):
     def curation_sha256(self) -> str:
         """Digest of what decides the corpus: not of the learning, nor of where it runs."""
         plain = self.plain()
-        protected = ("protected",) if self.protected.sets else ()  # recipes without keep their digest
-        return sha256_json({key: plain[key] for key in ("name", "sources", "policy", "split", *protected)})
+        # Recipes without these keep their digest.
+        more = (("protected",) if self.protected.sets else ()) + (("media",) if self.modality else ())
+        return sha256_json({key: plain[key] for key in ("name", "sources", "policy", "split", *more)})
 
     def learning_sha256(self) -> str:
         """Digest of what decides the weights, given a corpus."""
         plain = self.plain()
         return sha256_json({key: plain[key] for key in ("name", "tokenizer", "objective", "encoder", "train")})
+
+    @property
+    def modality(self) -> str:
+        """What the corpus holds: image, audio, or "" for texts."""
+        return self.sources[0].media
+
+    @property
+    def captions(self) -> bool:
+        """Have a corpus's images or clips texts beside them?"""
+        return any(getattr(source, "captions", False) for source in self.sources)
 
     def engine(self) -> Engine:
         return Engine(ray_address=self.placement.ray_address)

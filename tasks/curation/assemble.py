@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 
 from data_policies.decide import SCREEN, span_actions
 from data_policies.licences import DETECTOR_VERSION
+from data_policies.media_rules import GIVEN, KIND
 from data_policies.schema import Policy
 from data_policies.spdx import admitted
 from tasks.curation import gate, shards
 from tasks.curation.beside import beside
 from tasks.curation.duplicates import elect, read_pairs
+from tasks.curation.media import extensions_of, kind_of, media_of
 from tasks.curation.steps import cheap_scores, election_quality, licence_ranks, records
 from tasks.curation.written import written_facts
 from tasks.governance.ledger import ADMITTED, SPAN
@@ -27,6 +29,7 @@ from tasks.stages import Stage, sha256_json
 
 VERSION = 2  # 2: the ledger's column bytes
 #: Of a record, what goes into the ledger or a shard besides its text.
+MEDIA_COLUMNS = (KIND, GIVEN, "image.", "audio.", "pair.")  # of the gate's frame; texts have none
 COLUMNS = ["record_id", "source", "uri", "group", "label", "content_sha256", "bytes"]
 
 
@@ -39,7 +42,7 @@ class Curated:
     validation: float
     group_by: str
     ingested: Stage
-    scored: Sequence[Stage]  # licences, languages, quality, pii, toxicity
+    scored: Sequence[Stage]  # licences, languages, quality, pii, media, captions, toxicity
     decided: Stage
     pairs: Stage
     key_id: str
@@ -48,6 +51,22 @@ class Curated:
     @property
     def stages(self) -> tuple[Stage, ...]:
         return (self.ingested, *self.scored, self.decided, self.pairs)
+
+    @property
+    def media(self) -> Stage | None:
+        """The stage that made images or clips regular; None in a corpus of texts."""
+        return media_of(self.scored)
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The members of a sample besides its JSON."""
+        return extensions_of(self.media) if self.media else shards.TEXT
+
+    def duplicate_threshold(self, policy: Policy) -> float:
+        """The similarity from which one of two goes; 1 where only copies that are equal once made regular do."""
+        if self.media is None:
+            return policy.duplicates.threshold
+        return {"image": policy.duplicates.images, "audio": policy.duplicates.audio}[kind_of(self.media)] or 1.0
 
     def steps(self) -> dict[str, int]:
         """The VERSION of every step, by its name."""
@@ -93,7 +112,7 @@ def assemble(curated: Curated, policy: Policy, verdicts: pa.Table | None = None)
     table = beside(table, verdicts, "verdicts")
     table = _without_erased(table, curated.suppressed)
     table = _set(table, "spans", _with_actions(table["spans"], policy))
-    facts = written_facts(curated.ingested, table, policy)
+    facts = written_facts(curated.ingested, table, policy, curated.media)
     for name in facts.column_names:
         table = table.append_column(name, facts[name])
     table = _without_duplicates(table, curated, policy)
@@ -120,7 +139,7 @@ def gate_frame(rows: pa.Table, curated: Curated, policy: Policy) -> pa.Table:
         table = pq.read_table(Path(stage.path) / "scores.parquet")
         for column in table.column_names:
             if (
-                column.startswith(("toxicity.", "language_score", "quality.", "contamination."))
+                column.startswith(("toxicity.", "language_score", "quality.", "contamination.", *MEDIA_COLUMNS))
                 and column not in frame.column_names
             ):
                 frame = frame.append_column(column, table[column])
@@ -201,8 +220,9 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa
         }
     )
     similar = read_pairs(Path(curated.pairs.path))
-    substring = policy.duplicates.substring
-    dropped = elect(candidates, similar, policy.duplicates.threshold, substring.share if substring else None)
+    substring = None if curated.media else policy.duplicates.substring
+    near = curated.duplicate_threshold(policy)
+    dropped = elect(candidates, similar, near, substring.share if substring else None)
     position = pc.index_in(table["record_id"], dropped["record_id"]).combine_chunks()
     gone = pc.is_valid(position)
     rule = dropped["rule"].take(position)
@@ -213,7 +233,7 @@ def _without_duplicates(table: pa.Table, curated: Curated, policy: Policy) -> pa
     table = _set(table, "rules", rules)
     table = _set(table, "value", pc.if_else(gone, similarity, table["value"]))
     long = substring.share if substring else 0.0
-    threshold = pc.if_else(pc.equal(rule, "duplicate.substring"), long, policy.duplicates.threshold)
+    threshold = pc.if_else(pc.equal(rule, "duplicate.substring"), long, near)
     table = _set(table, "threshold", pc.if_else(gone, threshold, table["threshold"]))
     table = table.append_column("survivor_id", dropped["survivor_id"].take(position))
     return table.append_column("similarity", similarity)

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from data_policies.decide import protected_sets
 from data_policies.expectations import HEX_32, Check, checks, great_expectations, suites
+from data_policies.media_rules import media_kind
 from data_policies.schema import Policy
 from tasks.curation.gate_frames import Totals, frames, source_kl, text, uncut
 from tasks.governance.ledger import ADMITTED
@@ -87,7 +88,8 @@ def run_gate(rows: pa.Table | Blocks, facts: Mapping[str, Any], policy: Policy) 
         if asked is None:
             scores = [name for name in block.column_names if name == "language_score" or name.startswith("toxicity.")]
             protected = protected_sets(block.column_names)
-            asked = checks(policy, sorted(scores), facts.get("previous_source_mix") is not None, protected)
+            previous = facts.get("previous_source_mix") is not None
+            asked = checks(policy, sorted(scores), previous, protected, media_kind(block.column_names))
             bounded = any(check.frame == "disparities" for check in asked)
         totals.add(block, with_rates=bounded)
     assert asked is not None, "not even an empty block"

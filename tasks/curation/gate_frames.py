@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from data_policies.decide import REPLACED
 from data_policies.expectations import Check
 from data_policies.measures import is_asked
+from data_policies.media_rules import KIND, those_of
 from tasks.governance.bias import Tally, disparities
 from tasks.governance.ledger import ADMITTED, VERDICTS
 
@@ -161,6 +162,8 @@ def frames(block: pa.Table, asked: Sequence[Check], kept_survivors: pa.Array) ->
                 if check.only or check.never:  # of other languages the rule asks nothing: null, which passes
                     meant = pa.array(is_asked(block["language"], check.only, check.never))
                     column = pc.if_else(meant, column, pa.scalar(None, column.type))
+                if check.of and KIND in block.column_names:  # nor of records that have no such thing
+                    column = pc.if_else(pa.array(those_of(block, check.of)), column, pa.scalar(None, column.type))
                 columns.setdefault(name, column)
         table = pa.table(columns)
         yield frame, table if mask is None else table.filter(mask)

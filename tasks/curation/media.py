@@ -6,13 +6,20 @@ those of the recipe, not of a source: all shards of a corpus hold the same membe
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from tasks.stages import Stage
+
 STRICT = ConfigDict(extra="forbid")
+
+MEDIA_DUPLICATES = "media-duplicates"  # the stage that stands in the place of a text corpus's duplicates
 
 #: Why a payload is not made regular; each is a rule of the ledger as ``media.NAME``.
 RULES = (
@@ -89,3 +96,19 @@ def refused(name: str, detail: str, measures: dict[str, float] | None = None) ->
     if name not in RULES:
         raise ValueError(f"there is no rule media.{name}")
     return Regular(None, rule=f"media.{name}", detail=detail, measures=measures or {})
+
+
+def media_of(stages: Sequence[Stage]) -> Stage | None:
+    """The media stage, if there is one."""
+    return next((stage for stage in stages if stage.name == "media"), None)
+
+
+def kind_of(stage: Stage) -> str:
+    """image or audio."""
+    found: str = json.loads((Path(stage.path) / "media.json").read_text())["media"]
+    return found
+
+
+def extensions_of(stage: Stage) -> tuple[str, ...]:
+    """The members of a sample besides its JSON: that of the image or clip, and txt where samples have texts."""
+    return tuple(json.loads((Path(stage.path) / "media.json").read_text())["extensions"])

@@ -7,7 +7,7 @@ are none) and media.json (what members a sample has).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -117,13 +117,3 @@ def _regular(path: Path, scorer: Media, engine: Engine, advance: Any, kept: list
             found = score_table(block, scorer, engine, advance, _BATCH)
             kept.append(found.drop_columns(["regular"]))
             yield found.select(REGULAR_SCHEMA.names)
-
-
-def media_of(stages: Sequence[Stage]) -> Stage | None:
-    """The media stage, if there is one."""
-    return next((stage for stage in stages if stage.name == "media"), None)
-
-
-def extensions_of(stage: Stage) -> tuple[str, ...]:
-    """The members of a sample besides its JSON: that of the image or clip, and txt where samples have texts."""
-    return tuple(json.loads((Path(stage.path) / "media.json").read_text())["extensions"])

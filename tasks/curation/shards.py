@@ -9,9 +9,9 @@ import hashlib
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import daft
 import numpy as np
@@ -30,6 +30,7 @@ TARGET_BYTES = 8 * 2**20
 BLOCK = 512  # of a tar: one block of header a member, its data padded to blocks
 MTIME = 315_532_800  # 1980-01-01, the earliest time that zip tools and reproducible builds agree on
 OWNER = "gristmill"
+_AT_ONCE = 256  # samples as Python objects
 
 #: The JSON member's keys, in this order: all strings, "" when absent.
 JSON_KEYS = ("id", "source", "uri", "licence", "licence_declared", "obligations", "language", "label", "group")
@@ -38,6 +39,7 @@ SAMPLE_SCHEMA = pa.schema(
     [("record_id", pa.string()), ("split", pa.string()), ("text", pa.large_string())]
     + [(key, pa.string()) for key in JSON_KEYS]
 )
+TEXT = ("txt",)  # the members of a sample besides its JSON, in a corpus of texts
 PLACE_SCHEMA = pa.schema(
     [
         ("record_id", pa.string()),
@@ -48,11 +50,36 @@ PLACE_SCHEMA = pa.schema(
         ("sample_sha256", pa.string()),
     ]
 )
-#: ``index/NAME.idx``, an Arrow IPC file sorted by key: where a sample's tar entries are, and the bytes of each member.
-INDEX_SCHEMA = pa.schema(
-    [("key", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("sha256", pa.string())]
-    + [(f"{member}.{what}", pa.int64()) for member in ("txt", "json") for what in ("offset", "length")]
-)
+
+
+def index_schema(extensions: Sequence[str] = TEXT) -> pa.Schema:
+    """``index/NAME.idx``, an Arrow IPC file sorted by key: where a sample's tar entries and its members' bytes lie."""
+    return pa.schema(
+        [("key", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("sha256", pa.string())]
+        + [(f"{member}.{what}", pa.int64()) for member in (*extensions, "json") for what in ("offset", "length")]
+    )
+
+
+INDEX_SCHEMA = index_schema()
+
+
+def sample_schema(extensions: Sequence[str] = TEXT) -> pa.Schema:
+    """What `write_shards` takes: SAMPLE_SCHEMA, with ``media`` (the encoded image or clip) beside or in place of
+    ``text``."""
+    media = [pa.field("media", pa.large_binary())] if tuple(extensions) != TEXT else []
+    texts = [field for field in SAMPLE_SCHEMA if field.name != "text" or "txt" in extensions]
+    return pa.schema([*texts, *media])
+
+
+def members_of(sample: Mapping[str, Any], extensions: Sequence[str]) -> dict[str, bytes]:
+    """The members of a sample besides its JSON, by extension, from its ``text`` and ``media``."""
+    return {name: sample["text"].encode() if name == "txt" else sample["media"] for name in sorted(extensions)}
+
+
+def sample_sha256(members: Mapping[str, bytes]) -> str:
+    """Hex SHA-256 of a sample as written: its members besides the JSON, in the order of their extensions."""
+    return hashlib.sha256(b"".join(members[extension] for extension in sorted(members))).hexdigest()
+
 
 _progress: list[Callable[[int], None]] = []  # global: Daft pickles closures. A Ray worker finds none
 
@@ -93,26 +120,30 @@ def write_shards(
     counts: Mapping[str, int],
     engine: Engine = Engine(),
     progress: Callable[[int], None] | None = None,
+    extensions: Sequence[str] = TEXT,
 ) -> Shards:
     """Write ``shards/SPLIT-000000.tar`` and ``index/SPLIT-000000.idx`` below `folder`, one group of rows a shard.
 
-    `samples`: SAMPLE_SCHEMA in any order, `text` as it is to be written, nulls of the JSON keys become "" (without a
-    column `id` it is the record_id). `counts`: the number of shards of each split, powers of two; a shard without
-    samples is not written. The caller gives a temporary folder (on Ray: one that every node sees) and renames it, so
-    nothing half-written is ever seen. `progress` is called with the number of samples just written.
-    ValueError on a split without a count or a sample without a text; RuntimeError when the engine loses rows or hands a
-    shard over in parts.
+    `samples`: `sample_schema(extensions)` in any order, `text` and `media` as they are to be written, nulls of the JSON
+    keys become "" (without a column `id` it is the record_id). `extensions`: the members besides the JSON.
+    `counts`: the number of shards of each split, powers of two; a shard without samples is not written. The caller
+    gives a temporary folder (on Ray: one that every node sees) and renames it, so nothing half-written is ever seen.
+    `progress` is called with the number of samples just written.
+    ValueError on a split without a count or a sample without a member; RuntimeError when the engine loses rows or
+    hands a shard over in parts.
     """
     if missing := set(samples["split"].unique().to_pylist()) - set(counts):
         raise ValueError(f"no number of shards is given for the split {sorted(map(str, missing))[0]!r}")
-    if samples["text"].null_count:
-        raise ValueError("a sample has no text")
+    for member in ("text", "media"):
+        if member in samples.column_names and samples[member].null_count:
+            raise ValueError(f"a sample has no {member}")
+    schema = sample_schema(extensions)
     (folder / "shards").mkdir(parents=True, exist_ok=True)
     (folder / "index").mkdir(exist_ok=True)
     start(engine.ray_address)
     if "id" not in samples.column_names:
         samples = samples.append_column("id", samples["record_id"])
-    samples = samples.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA)
+    samples = samples.select(schema.names).cast(schema)
     if len(samples) == 0:
         return Shards(PLACE_SCHEMA.empty_table(), [])
     split_of = {}
@@ -121,18 +152,18 @@ def write_shards(
         names.append(f"{split}-{shard_of(record_id, counts[split]):06d}")
         split_of[names[-1]] = split
     struct = pa.struct(list(PLACE_SCHEMA))
-    target = str(folder)
+    target, members, fields = str(folder), tuple(extensions), schema.names
 
     @daft.func.batch(return_dtype=daft.DataType.from_arrow_type(struct), use_process=False)
     def write(shard: daft.Series, *columns: daft.Series):
-        group = pa.Table.from_arrays([column.to_arrow() for column in columns], names=SAMPLE_SCHEMA.names)
-        places = write_shard(group, Path(target), shard.to_pylist()[0])
+        group = pa.Table.from_arrays([column.to_arrow() for column in columns], names=fields)
+        places = write_shard(group, Path(target), shard.to_pylist()[0], members)
         return pa.StructArray.from_arrays([column.combine_chunks() for column in places.columns], fields=list(struct))
 
     if progress:
         _progress.append(progress)
     try:
-        columns = [daft.col(name) for name in SAMPLE_SCHEMA.names]
+        columns = [daft.col(name) for name in fields]
         frame = daft.from_arrow(samples.append_column("shard", pa.array(names)))
         placed = frame.groupby("shard").map_groups(write(daft.col("shard"), *columns).alias("place")).to_arrow()
     finally:
@@ -143,37 +174,38 @@ def write_shards(
     return Shards(places, refs)
 
 
-def write_shard(samples: pa.Table, folder: Path, name: str) -> pa.Table:
+def write_shard(samples: pa.Table, folder: Path, name: str, extensions: Sequence[str] = TEXT) -> pa.Table:
     """Write one shard, whole, and its index; return where its samples are (PLACE_SCHEMA, by record_id).
 
-    `samples`: SAMPLE_SCHEMA, at least one row, all of one split. RuntimeError when a member's header cannot be
-    plain: the index counts on one block.
+    `samples`: `sample_schema(extensions)`, at least one row, all of one split. RuntimeError when a member's header
+    cannot be plain: the index counts on one block.
     """
-    samples = samples.cast(SAMPLE_SCHEMA).sort_by("record_id").combine_chunks()
+    samples = samples.cast(sample_schema(extensions)).sort_by("record_id").combine_chunks()
     rows = []
     position = 0
     temporary = folder / "shards" / f".{name}.{os.getpid()}.tmp"
     header = _header_maker()
     with open(temporary, "wb") as file:
-        for sample in samples.to_pylist():
-            text = sample["text"].encode()
+        batches = samples.to_batches(max_chunksize=_AT_ONCE)  # a shard of images need not lie in memory twice
+        for sample in (sample for batch in batches for sample in batch.to_pylist()):
+            members = members_of(sample, extensions)
             facts = orjson.dumps({key: sample[key] or "" for key in JSON_KEYS})
-            for extension, data in (("json", facts), ("txt", text)):
+            start, places = position, {}
+            for extension, data in (("json", facts), *members.items()):
                 file.write(header(f"{sample['record_id']}.{extension}".encode("ascii"), len(data)))
                 file.write(data + bytes(-len(data) % BLOCK))
-            txt = position + BLOCK + _padded(len(facts)) + BLOCK
-            end = txt + _padded(len(text))
-            digest = hashlib.sha256(text).hexdigest()
-            members = (txt, len(text), position + BLOCK, len(facts))
-            rows.append((sample["record_id"], position, end - position, digest, *members))
-            position = end
+                places[extension] = (position + BLOCK, len(data))
+                position += BLOCK + _padded(len(data))
+            inside = [number for extension in (*extensions, "json") for number in places[extension]]
+            rows.append((sample["record_id"], start, position - start, sample_sha256(members), *inside))
         end = position + 2 * BLOCK  # two empty blocks, then up to a whole record
         file.write(bytes(end - position + -end % tarfile.RECORDSIZE))
     os.replace(temporary, folder / "shards" / f"{name}.tar")
+    schema = index_schema(extensions)
     columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, INDEX_SCHEMA, strict=True)]
-    index = pa.Table.from_arrays(arrays, schema=INDEX_SCHEMA)
-    with pa.ipc.new_file(folder / "index" / f"{name}.idx", INDEX_SCHEMA) as writer:
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    index = pa.Table.from_arrays(arrays, schema=schema)
+    with pa.ipc.new_file(folder / "index" / f"{name}.idx", schema) as writer:
         writer.write_table(index)
     for report in _progress:
         report(len(rows))
@@ -213,7 +245,7 @@ def _ref(folder: Path, name: str, split: str, samples: int) -> ShardRef:
 
 
 def read_index(path: Path) -> pa.Table:
-    """The index of a shard, memory-mapped (INDEX_SCHEMA)."""
+    """The index of a shard, memory-mapped (`index_schema` of its members)."""
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 

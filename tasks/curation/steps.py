@@ -20,6 +20,7 @@ from data_policies.schema import Policy
 from data_policies.spdx import rank
 from tasks.curation.beside import Part, side_by_side
 from tasks.curation.blocks import FileBlocks, write_blocks
+from tasks.curation.media import MEDIA_DUPLICATES, kind_of
 from tasks.curation.records import Engine, Scorer
 from tasks.engine import output_schema, score_blocks, transient
 from tasks.governance.ledger import ROW_GROUP
@@ -124,6 +125,22 @@ def _decided(given: Iterator[pa.Table], policy: Policy, advance: Callable[[int],
     for block in given:
         yield decisions.decide(block, policy)
         advance(len(block))
+
+
+def media_pairs_stage(home: Home, ingested: Stage, media: Stage, policy: Policy) -> Stage:
+    """As `pairs_stage`, of images or clips: classes of those that are equal once made regular, texts beside them
+    included, and verified pairs where the policy asks for near duplicates."""
+    from tasks.curation.media_duplicates import VERSION, find_media_pairs
+
+    kind = kind_of(media)
+    near = {"image": policy.duplicates.images, "audio": policy.duplicates.audio}[kind]
+
+    def build(folder: Path) -> None:
+        with progress(MEDIA_DUPLICATES, None) as advance:
+            find_media_pairs(ingested, media, kind, near, advance).write(folder)
+
+    inputs = {"media": media.digest, "records": ingested.digest, "threshold": near}
+    return run_stage(home.stages, MEDIA_DUPLICATES, VERSION, inputs, build)
 
 
 def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> Stage:

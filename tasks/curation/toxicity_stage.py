@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from data_policies import decide as decisions
 from data_policies.schema import Policy
 from data_policies.schema import Toxicity as Asked
+from tasks.curation.media import media_of
 from tasks.curation.records import Engine
 from tasks.curation.steps import cheap_scores, records
 from tasks.curation.toxicity import LABELS, Toxicity, Unavailable, load
@@ -63,9 +64,10 @@ def toxicity_stage(
 
     def build(folder: Path) -> Transient | None:
         model.open()  # a checkpoint that cannot be opened is the user's error, not every row's
-        given = records(ingested, ["record_id", "content_sha256", "text"])
+        given = _texts(ingested, captions=media_of(cheap) is not None)
         wanted = given.filter(pa.array(needed))
-        memory = Memory(model, engine, distinct(wanted), _known_scores(home, base, model.VERSION))
+        known = None if media_of(cheap) else _known_scores(home, base, model.VERSION)
+        memory = Memory(model, engine, distinct(wanted), known)
         if screen and asked.screen:
             outcome, screened, failed = _behind_screen(wanted, memory, screen, asked, engine)
             (folder / REPORT).write_text(json.dumps(outcome.report, indent=1, sort_keys=True) + "\n")
@@ -78,6 +80,16 @@ def toxicity_stage(
         return transient(table["error"], table["record_id"]) or failed
 
     return run_stage(home.stages, "toxicity", model.VERSION, inputs, build)
+
+
+def _texts(ingested: Stage, captions: bool) -> pa.Table:
+    """record_id, content_sha256, text; of captions the digest of the text, for the content is the image or the clip."""
+    given = records(ingested, ["record_id", "content_sha256", "text"])
+    if not captions:
+        return given
+    texts = (text or "" for text in given["text"].to_pylist())
+    digests = pa.array([hashlib.sha256(text.encode()).hexdigest() for text in texts], pa.string())
+    return given.set_column(1, "content_sha256", digests)
 
 
 def pinned_screen(asked: Asked, model: Toxicity) -> Screen:

@@ -19,10 +19,11 @@ from pydantic import TypeAdapter
 from data_policies.schema import Policy
 from tasks.curation import gate as gates
 from tasks.curation.assemble import Curated, assemble, gate_frame, source_mix
+from tasks.curation.media import MEDIA_DUPLICATES
 from tasks.curation.records import Engine
 from tasks.curation.shards import shard_count, tar_bytes
 from tasks.curation.toxicity_cascade import REPORT as CASCADE
-from tasks.curation.written import write_in_rounds, written_texts
+from tasks.curation.written import write_in_rounds, written_samples
 from tasks.errors import Refused, UserError
 from tasks.governance import manifest as manifests
 from tasks.governance.ledger import ADMITTED, count_verdicts, write_ledger
@@ -76,8 +77,8 @@ def _write(temporary, curated, policy, engine, rows, parent, number, counts, sou
     kept = rows.filter(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
     shard_counts = dict(parent.shard_counts) if parent else _shard_counts(kept)
     with progress("shards", len(kept)) as advance:
-        texts = written_texts(curated.ingested, rows, policy)
-        written = write_in_rounds(kept, texts, temporary, shard_counts, engine, advance)
+        samples = written_samples(curated.ingested, rows, policy, curated.media)
+        written = write_in_rounds(kept, samples, temporary, shard_counts, engine, advance, curated.extensions)
     position = pc.index_in(rows["record_id"], written.places["record_id"]).combine_chunks()
     for column in ("shard", "offset", "length"):
         rows = rows.append_column(column, written.places[column].take(position))
@@ -161,7 +162,7 @@ def reopen(home: Home, folder: Path) -> tuple[Curated, Policy]:
         group_by=recipe["group_by"],
         ingested=stages.pop("ingest"),
         decided=stages.pop("decide"),
-        pairs=stages.pop("duplicates"),
+        pairs=stages.pop("duplicates" if "duplicates" in stages else MEDIA_DUPLICATES),
         scored=tuple(stages.values()),
         key_id=recipe["key_id"],
         suppressed=tuple(json.loads((folder / "suppressed.json").read_text())),

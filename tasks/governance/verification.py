@@ -176,19 +176,21 @@ def _members(data: Any, start: int, end: int) -> dict[str, tuple[int, int]]:
 
 def _matches(data: Any, members: dict[str, tuple[int, int]], row: dict[str, Any]) -> bool:
     """Is the sample the one that the ledger row describes: its payload's digest, its id, origin and licence?"""
-    names = {f"{row['record_id']}.json"}
-    if not names < set(members) or len(members) != 2:
+    about_name = f"{row['record_id']}.json"
+    if about_name not in members or len(members) < 2:
         return False
-    (payload,) = (data[at : at + size] for name, (at, size) in members.items() if name not in names)
-    at, size = members[f"{row['record_id']}.json"]
+    # Of a corpus's extensions the index and the shard's digest tell; here all that is not the JSON is the payload.
+    if any(name.partition(".")[0] != row["record_id"] for name in members):
+        return False
+    payload = hashlib.sha256()
+    for name in sorted(members.keys() - {about_name}):
+        at, size = members[name]
+        payload.update(data[at : at + size])
+    at, size = members[about_name]
     try:
         about = json.loads(data[at : at + size])
         same = [about[key] == (row[key] or "") for key in ("source", "uri", "licence")]
-        return (
-            hashlib.sha256(payload).hexdigest() == row["sample_sha256"]
-            and about["id"] == row["record_id"]
-            and all(same)
-        )
+        return payload.hexdigest() == row["sample_sha256"] and about["id"] == row["record_id"] and all(same)
     except (ValueError, KeyError, TypeError):
         return False
 
