@@ -117,6 +117,8 @@ class Recipe(_Part):
     def learning_sha256(self) -> str:
         """Digest of what decides the weights, given a corpus."""
         plain = self.plain()
+        if self.train.order == "global":  # recipes that name no order keep their digest
+            del plain["train"]["order"], plain["train"]["group_shards"]
         return sha256_json({key: plain[key] for key in ("name", "tokenizer", "objective", "encoder", "train")})
 
     @property

@@ -150,7 +150,8 @@ class Train:
     Muon, 1e-3 for AdamW, which is for training from scratch: continuing wants less. `optimizer` muon: Muon for the
     matrices of the layers, AdamW for the rest (`embedding_learning_rate`; None: the same rate). `precision` auto:
     bfloat16 where the device multiplies it natively. `threads` None: as many as this process may use, at most 16; a
-    resumed run keeps what it started with.
+    resumed run keeps what it started with. `order` (docs/reading.md): global shuffles all samples; blocked shuffles
+    `group_shards` shards at a time and reads each from front to back, for shards that are not on a local disk.
     """
 
     steps: int = Field(default=1000, ge=1)
@@ -172,6 +173,8 @@ class Train:
     keep_checkpoints: int = Field(default=3, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
+    order: Literal["global", "blocked"] = "global"
+    group_shards: int = Field(default=8, ge=1, le=4096)
 
     @property
     def peak_learning_rate(self) -> float:
@@ -226,6 +229,8 @@ class TrainSpec:
         value["corpus"] = self.corpus.root
         for key in ("checkpoint_every_steps", "keep_checkpoints", "log_every_steps"):
             del value["train"][key]  # what is written when changes no weight
+        if self.train.order == "global":  # then there are no groups
+            del value["train"]["order"], value["train"]["group_shards"]
         return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def write(self, path: Path) -> None:

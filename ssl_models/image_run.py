@@ -14,7 +14,7 @@ from ssl_models.image_config import ImageEncoder
 from ssl_models.image_encoders import save_image_encoder
 from ssl_models.images import ImageStream
 from ssl_models.objectives import build_image_method
-from ssl_models.reader import Index, Reader
+from ssl_models.reader import Index, open_reader
 from ssl_models.run import Run
 
 
@@ -29,8 +29,9 @@ class ImageRun(Run):
         assert isinstance(spec.encoder, ImageEncoder)
         self.index = Index(Path(spec.corpus.folder), "train", "png")
         self.objective = build_image_method(spec.objective, spec.encoder, spec.train.seed, spec.train.steps)
+        self.reader = open_reader(self.index, spec.train)
         self.packer = ImageStream(
-            Reader(self.index, spec.train.seed),
+            self.reader,
             rows=spec.train.batch,
             channels=spec.encoder.channels,
             side=smallest_side(spec.objective, spec.encoder),

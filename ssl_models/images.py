@@ -82,17 +82,17 @@ class ImageStream:
 
     def __next__(self) -> ImageBatch:
         begin = self.reader.position
-        places = [self.reader.sample_at(position) for position in range(begin, begin + self.rows)]
-        wanted = {sample: begin + n for n, (sample, _) in enumerate(places) if sample not in self._cache}
+        samples, epochs = self.reader.places(begin, begin + self.rows)
+        numbers = samples.tolist()
+        wanted = {sample: begin + n for n, sample in enumerate(numbers) if sample not in self._cache}
         fresh = self._decode([self.reader.payload(position) for position in wanted.values()])
         held = dict(zip(wanted, fresh, strict=True))
-        images = [self._cache[sample] if sample in self._cache else held[sample] for sample, _ in places]
+        images = [self._cache[sample] if sample in self._cache else held[sample] for sample in numbers]
         for sample, image in held.items():
             if self._cached + image.numel() <= CACHE_BYTES:
                 self._cache[sample], self._cached = image, self._cached + image.numel()
         self.reader.position = begin + self.rows
-        words = self.reader.index.words[[sample for sample, _ in places]]
-        return ImageBatch(images, words, np.array([e for _, e in places], np.int64), self.reader.position)
+        return ImageBatch(images, self.reader.index.words[samples], epochs, self.reader.position)
 
     def _decode(self, payloads: list[bytes]) -> list[Tensor]:
         if self.threads == 1 or sum(map(len, payloads)) < THREAD_BYTES * len(payloads):

@@ -92,7 +92,7 @@ class Packer:
     def _next_segment(self) -> Segment:
         empty = 0
         while self._document is None:
-            if empty > 2 * len(self.reader.index):  # across an epoch boundary nearly two epochs may be empty
+            if empty > 2 * len(self.reader):  # across an epoch boundary nearly two epochs may be empty
                 raise ValueError("the tokenizer finds no token in any document of the corpus")
             if not self._tokens:
                 documents = [next(self.reader) for _ in range(self._ahead)]

@@ -1,23 +1,26 @@
-"""Indexed random access to WebDataset shards in a keyed global order: exactly once an epoch, resumable at any document.
+"""WebDataset shards, read exactly once an epoch in a keyed order, endlessly, from any position on.
 
-The order of epoch e is a sort by hash of (seed, e, sample key): removing a document moves no other, so every batch
-before its first appearance stays as it was. The stream is endless; its whole state is the number of documents read.
+The order of an epoch is a function of (seed, epoch, sample keys) alone (ssl_models.orders): removing a document moves
+no other, so every batch before its first appearance stays as it was. The number of samples read is the whole state.
 """
 
 from __future__ import annotations
 
-import os
-import tarfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from ssl_models.keys import fold, sample_words, stream
+from ssl_models.config import Train
+from ssl_models.index_files import scan_tar
+from ssl_models.orders import BlockedOrder, make_order
+from ssl_models.shard_index import INDEX, SHARDS, Index
 
-SHARDS, INDEX = "shards", "index"
+__all__ = ["INDEX", "SHARDS", "Document", "Index", "Reader", "Samples", "open_reader", "scan_tar"]
+
+AHEAD = 1024  # positions whose samples are looked up at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,97 +34,102 @@ class Document:
     text: str
 
 
-class Index:
-    """Where each sample of a split lies: parallel arrays over samples sorted by key.
+class Samples(NamedTuple):
+    """Consecutive samples: `keys`, `payloads` (bytes of the index's first member) lists of N; `words` uint64, `epochs`
+    and `numbers` (in the index) int64 [N]; the first one's `position`."""
 
-    `keys` list of S strings, `words` uint64 [S], `shard` int32 [S], `start` and `length` int64 [S] (bytes of the member
-    with `extension`'s data inside its tar).
-    """
-
-    def __init__(self, folder: Path, split: str, extension: str = "txt") -> None:
-        self.paths = sorted((folder / SHARDS).glob(f"{split}-*.tar"))
-        if not self.paths:
-            raise ValueError(f"{folder / SHARDS}: there are no {split}-*.tar")
-        tables = []
-        for number, path in enumerate(self.paths):
-            table = _read_index(folder / INDEX / f"{path.stem}.idx", path, extension)
-            tables.append(table.append_column("shard", pa.array([number] * len(table), pa.int32())))
-        whole = pa.concat_tables(tables).sort_by("key")
-        self.keys: list[str] = whole["key"].to_pylist()
-        if len(set(self.keys)) != len(self.keys):
-            raise ValueError(f"{folder / SHARDS}: two samples of {split} have one key")
-        if not self.keys:
-            raise ValueError(f"{folder / SHARDS}: the shards of {split} are empty")
-        self.words = sample_words(self.keys)
-        self.shard = whole["shard"].to_numpy()
-        self.start = whole["start"].to_numpy()
-        self.length = whole["length"].to_numpy()
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def order(self, seed: int, epoch: int) -> np.ndarray:
-        """Sample numbers in the order of `epoch` (int64 [S]); equal hashes are told apart by key."""
-        return np.argsort(fold(self.words, stream("order", seed, epoch)), kind="stable")
-
-
-def _read_index(path: Path, tar: Path, extension: str) -> pa.Table:
-    """key, start, length of the members with `extension`; from the Arrow index, or from the tar where there is none."""
-    if not path.is_file():
-        return scan_tar(tar, extension)
-    with pa.memory_map(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
-        wanted = ["key", f"{extension}.offset", f"{extension}.length"]
-        if missing := [name for name in wanted if name not in table.column_names]:
-            raise ValueError(f"{path}: the index has no column {missing[0]}")
-        types = pa.schema([("key", pa.string()), ("start", pa.int64()), ("length", pa.int64())])
-        return pa.Table.from_batches(
-            table.select(wanted).rename_columns(["key", "start", "length"]).cast(types).to_batches(), types
-        )
-
-
-def scan_tar(path: Path, extension: str) -> pa.Table:
-    """Index a tar by reading its headers: key, start, length of each regular member named KEY.`extension`."""
-    keys, starts, lengths = [], [], []
-    with tarfile.open(path, "r:") as tar:
-        for member in tar:
-            key, dot, found = member.name.partition(".")
-            if member.isreg() and dot and found == extension:
-                keys.append(key)
-                starts.append(member.offset_data)
-                lengths.append(member.size)
-    columns = [pa.array(keys, pa.string()), pa.array(starts, pa.int64()), pa.array(lengths, pa.int64())]
-    return pa.Table.from_arrays(columns, names=["key", "start", "length"])
+    position: int
+    numbers: np.ndarray
+    epochs: np.ndarray
+    words: np.ndarray
+    keys: list[str]
+    payloads: list[bytes]
 
 
 class Reader:
     """The endless stream of a split's documents from `position` on; `position` is its whole state.
 
-    Raises ValueError when a shard is shorter than its index says, or a text is no UTF-8.
+    `order` global: any sample from anywhere, by `pread`, over local shards (remote ones must all fit into the cache).
+    `order` blocked: `group_shards` shards at a time, each read once from front to back into memory, of which at most
+    `memory_bytes` are held; the next group's remote shards come meanwhile.
+    Raises ValueError when the shards do not fit these bounds, a shard is shorter than its index says, or a text is no
+    UTF-8.
     """
 
-    def __init__(self, index: Index, seed: int, position: int = 0) -> None:
+    def __init__(
+        self,
+        index: Index,
+        seed: int,
+        position: int = 0,
+        *,
+        order: str = "global",
+        group_shards: int = 8,
+        memory_bytes: int = 2**30,
+    ) -> None:
         self.index, self.seed, self.position = index, seed, position
-        self._epoch, self._order = -1, np.empty(0, np.int64)
-        self._files: dict[int, int] = {}
+        self.order = make_order(index, seed, order, group_shards)
+        self.memory_bytes = memory_bytes
+        self._blocked = isinstance(self.order, BlockedOrder)
+        self._held: OrderedDict[int, bytes] = OrderedDict()
+        self._held_bytes = 0
+        self._first = 0
+        self._numbers: list[int] = []
+        self._epochs: list[int] = []
+        self._prefetch = False
+        self._announced = range(0)
+        if self._blocked or getattr(index, "files", None) is not None and index.files.remote:
+            self._require_room(group_shards)
+
+    def _require_room(self, group_shards: int) -> None:
+        files = self.index.files
+        sizes = sorted((files.size(number) for number in range(len(files))), reverse=True)
+        cache = files.cache.maximum_bytes if files.remote and files.cache else None
+        if not self._blocked:
+            if cache is not None and sum(sizes) > cache:
+                raise ValueError(
+                    f"the global order reads {sum(sizes):,} bytes of shards at random, and the cache holds {cache:,}: "
+                    "give it more, or read in the blocked order"
+                )
+            return
+        group = sum(sizes[:group_shards])
+        if group > self.memory_bytes:
+            raise ValueError(
+                f"a group of {group_shards} shards may have {group:,} bytes, and {self.memory_bytes:,} are allowed in "
+                "memory: take fewer shards a group, or allow more"
+            )
+        if cache is not None and group > cache:
+            raise ValueError(
+                f"a group of {group_shards} shards may have {group:,} bytes, and the cache holds {cache:,}"
+            )
+        self._prefetch = cache is not None and sum(sizes[: 2 * group_shards]) <= cache
+
+    def __len__(self) -> int:
+        """Samples an epoch."""
+        return len(self.index)
+
+    def places(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """(sample numbers, epochs), int64, of the positions from `begin` up to `end`."""
+        return self.order.at(begin, end)
 
     def sample_at(self, position: int) -> tuple[int, int]:
         """(sample number, epoch) of the document at `position`."""
-        epoch, offset = divmod(position, len(self.index))
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self.index.order(self.seed, epoch)
-        return int(self._order[offset]), epoch
+        if not 0 <= position - self._first < len(self._numbers):
+            numbers, epochs = self.order.at(position, position + AHEAD)
+            self._first, self._numbers, self._epochs = position, numbers.tolist(), epochs.tolist()
+        at = position - self._first
+        return self._numbers[at], self._epochs[at]
 
-    def payload(self, position: int) -> bytes:
-        """The bytes of the sample at `position`."""
-        sample, _ = self.sample_at(position)
-        shard, length = int(self.index.shard[sample]), int(self.index.length[sample])
-        if shard not in self._files:
-            self._files[shard] = os.open(self.index.paths[shard], os.O_RDONLY)
-        payload = os.pread(self._files[shard], length, int(self.index.start[sample]))
-        if len(payload) != length:
-            raise ValueError(f"{self.index.paths[shard]}: the shard is shorter than its index says; verify the corpus")
-        return payload
+    def payload(self, position: int, extension: str | None = None) -> bytes:
+        """The bytes of the sample at `position`: of the index's first member, or of `extension`'s."""
+        if self._prefetch and position not in self._announced:
+            self._announce(position)
+        return self.data(self.sample_at(position)[0], extension)
+
+    def data(self, sample: int, extension: str | None = None) -> bytes:
+        """The bytes of sample number `sample`: of the index's first member, or of `extension`'s."""
+        index = self.index
+        start, length = index.places[extension] if extension else (index.start, index.length)
+        return self._bytes(int(index.shard[sample]), int(start[sample]), int(length[sample]))
 
     def read(self, position: int) -> Document:
         """The document at `position`, wherever the stream stands."""
@@ -129,9 +137,44 @@ class Reader:
         try:
             text = self.payload(position).decode()
         except UnicodeDecodeError as error:
-            path = self.index.paths[int(self.index.shard[sample])]
-            raise ValueError(f"{path}: sample {self.index.keys[sample]} is no UTF-8") from error
+            shard = self.index.files.locations[int(self.index.shard[sample])]
+            raise ValueError(f"{shard}: sample {self.index.keys[sample]} is no UTF-8") from error
         return Document(position, epoch, self.index.keys[sample], int(self.index.words[sample]), text)
+
+    def take(self, begin: int, end: int) -> Samples:
+        """The samples of the positions from `begin` up to `end`, wherever the stream stands."""
+        if self._prefetch and begin not in self._announced:
+            self._announce(begin)
+        index = self.index
+        numbers, epochs = self.order.at(begin, end)
+        where = (index.shard[numbers].tolist(), index.start[numbers].tolist(), index.length[numbers].tolist())
+        payloads = [self._bytes(*one) for one in zip(*where, strict=True)]
+        return Samples(begin, numbers, epochs, index.words[numbers], index.keys.take(numbers), payloads)
+
+    def _bytes(self, shard: int, start: int, length: int) -> bytes:
+        if self._blocked:
+            payload = (self._held.get(shard) or self._hold(shard))[start : start + length]
+        else:
+            payload = self.index.files.pread(shard, length, start)
+        if len(payload) != length:
+            location = self.index.files.locations[shard]
+            raise ValueError(f"{location}: the shard is shorter than its index says; verify the corpus")
+        return payload
+
+    def _hold(self, shard: int) -> bytes:
+        """All of a shard, and of those before it the last ones that there is room for."""
+        content = self.index.files.whole(shard)
+        self.index.files.forget(shard)
+        while self._held and self._held_bytes + len(content) > self.memory_bytes:
+            self._held_bytes -= len(self._held.popitem(last=False)[1])
+        self._held[shard] = content
+        self._held_bytes += len(content)
+        return content
+
+    def _announce(self, position: int) -> None:
+        shards, until = self.order.shards_near(position)
+        self._announced = range(position, until)
+        self.index.files.prefetch(shard for shard in shards if shard not in self._held)
 
     def __iter__(self) -> Iterator[Document]:
         return self
@@ -142,12 +185,18 @@ class Reader:
         return document
 
     def close(self) -> None:
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
+        self._held.clear()
+        self._held_bytes = 0
+        if (files := getattr(self.index, "files", None)) is not None:
+            files.close()
 
     def __enter__(self) -> Reader:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def open_reader(index: Index, train: Train) -> Reader:
+    """The stream that a recipe's train section asks for."""
+    return Reader(index, train.seed, order=train.order, group_shards=train.group_shards)

@@ -26,7 +26,7 @@ from ssl_models.device import Device
 from ssl_models.encoders import build_encoder, maximum_tokens
 from ssl_models.objectives import build_objective
 from ssl_models.packing import Batch, Packer
-from ssl_models.reader import Index, Reader
+from ssl_models.reader import Index, open_reader
 from ssl_models.vocabulary import special_ids
 
 PARENT = "GRISTMILL_PARENT"  # pid of the process that waits for the trainer; without it the trainer stops
@@ -48,8 +48,9 @@ class Run:
         self.tokenizer = Tokenizer.from_file(str(Path(spec.tokenizer_folder) / "tokenizer.json"))
         self.special, self.vocabulary = special_ids(Path(spec.tokenizer_folder), self.tokenizer, spec.objective.method)
         self.objective = build_objective(spec.objective, self.vocabulary, spec.train.seed)
+        self.reader = open_reader(self.index, spec.train)
         self.packer = Packer(
-            Reader(self.index, spec.train.seed),
+            self.reader,
             self.tokenize,
             rows=spec.train.batch,
             length=spec.train.sequence_length,
@@ -150,10 +151,10 @@ class Run:
     def write_exposure(self, reads: list[int]) -> None:
         """record_id and first_step of every document read, sorted by record_id; reading is exposure."""
         read = min(reads[-1] if reads else 0, len(self.index))
-        order = self.index.order(self.spec.train.seed, 0)[:read]
+        order = self.reader.places(0, read)[0]
         first = np.searchsorted(np.array(reads, np.int64), np.arange(read), side="right") + 1
         by_key = np.argsort(order, kind="stable")
-        keys = pa.array([self.index.keys[i] for i in order[by_key]], pa.string())
+        keys = pa.array(self.index.keys.take(order[by_key]), pa.string())
         table = pa.Table.from_arrays([keys, pa.array(first[by_key], pa.int64())], names=["record_id", "first_step"])
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", store_schema=False, row_group_size=20_000)

@@ -80,10 +80,10 @@ class Tar:
 
     def __init__(self, stream: Stream, limits: Limits = Limits()) -> None:
         self.limits, self._stream = limits, stream
-        self._seekable = stream.seekable()
-        self._position = stream.tell() if self._seekable else 0
+        self.seekable = stream.seekable()
+        self._position = stream.tell() if self.seekable else 0
         self._size: int | None = None
-        if self._seekable:
+        if self.seekable:
             self._size = stream.seek(0, 2)
             stream.seek(self._position)
         self._begin = 0  # of the entry being read: its first header
@@ -119,7 +119,7 @@ class Tar:
         """The member's data. ValueError when it was refused, is too large, or not all there."""
         if member.reason:
             raise ValueError(f"a member is not read: {member.reason}")
-        if self._seekable:
+        if self.seekable:
             self._stream.seek(member.start)
             self._position = member.start
         elif self._position != member.start:
@@ -140,7 +140,8 @@ class Tar:
             if len(header) < BLOCK:
                 raise Broken("tar.truncated")
             if header.count(0) == BLOCK:
-                return self._end()
+                self._end()
+                return None
             verify(header)
             size, kind = number(header[124:136]), header[156:157]
             if kind in (PAX, PAX_GLOBAL, LONG_NAME, LONG_LINK):
@@ -233,7 +234,7 @@ class Tar:
         return data
 
     def _skip_to(self, position: int) -> None:
-        if self._seekable:
+        if self.seekable:
             assert self._size is not None
             self._stream.seek(min(position, self._size))
             self._position = position

@@ -106,3 +106,47 @@ def test_a_broken_corpus_is_named(tmp_path, texts, broken):
 
     with pytest.raises(ValueError, match=says[broken]):
         read_all()
+
+
+@pytest.mark.parametrize("group", [1, 2, 8])
+def test_the_blocked_order_reads_each_shard_once_from_front_to_back(texts, tmp_path, group, monkeypatch):
+    corpus = write_corpus(tmp_path, texts, shards=5)
+    index = Index(corpus, "train")
+    read = []
+    whole = type(index.files).whole
+    monkeypatch.setattr(type(index.files), "whole", lambda files, number: read.append(number) or whole(files, number))
+    monkeypatch.setattr(type(index.files), "pread", None)
+    memory = group * max(path.stat().st_size for path in index.files.locations)
+    with Reader(index, 4, order="blocked", group_shards=group, memory_bytes=memory) as reader:
+        epochs = [[next(reader) for _ in texts] for _ in range(2)]
+        for documents in epochs:
+            assert {d.key: d.text for d in documents} == texts
+        if group < 5:
+            assert sorted(read[:5]) == sorted(set(read))  # within an epoch each one once
+            assert reader._held_bytes <= memory
+        else:
+            assert sorted(read) == [0, 1, 2, 3, 4]  # they all stay
+    with Reader(index, 4, 75, order="blocked", group_shards=group, memory_bytes=memory) as late:
+        assert [next(late) for _ in range(45)] == [*epochs[0], *epochs[1]][75:]
+
+
+@pytest.mark.parametrize("order", ["global", "blocked"])
+def test_samples_come_together_as_they_come_one_by_one(corpus, order):
+    index = Index(corpus, "train")
+    with Reader(index, 2, order=order, group_shards=2) as reader:
+        got = reader.take(50, 130)
+        each = [reader.read(position) for position in range(50, 130)]
+        assert got.position == 50
+        assert got.keys == [d.key for d in each]
+        assert got.words.tolist() == [d.word for d in each]
+        assert got.epochs.tolist() == [d.epoch for d in each]
+        assert [payload.decode() for payload in got.payloads] == [d.text for d in each]
+        assert reader.position == 0
+
+
+def test_more_shards_than_open_files(texts, tmp_path):
+    index = Index(write_corpus(tmp_path, texts, shards=30), "train")
+    index.files._limit = 4
+    with Reader(index, 0) as reader:
+        assert {d.key: d.text for d in (next(reader) for _ in texts)} == texts
+        assert len(index.files._open) <= 4

@@ -19,7 +19,7 @@ from small_runs import small_spec
 from ssl_models import trainer
 from ssl_models.checkpoint import newest_checkpoint
 from ssl_models.device import Device, choose_device, locked
-from ssl_models.reader import Index
+from ssl_models.reader import Index, Reader
 from ssl_models.run import Run
 
 
@@ -139,6 +139,18 @@ def test_a_run_leaves_what_the_interfaces_promise(tmp_path):
     encoder = AutoModel.from_pretrained(run / "encoder")
     ids = tokenizer("bal", return_tensors="pt")["input_ids"]
     assert torch.equal(encoder(ids).last_hidden_state, model.base_model(ids).last_hidden_state)
+
+
+def test_a_run_in_the_blocked_order_exposes_what_it_read(tmp_path):
+    spec = small_spec(tmp_path, steps=8, order="blocked", group_shards=1)
+    assert trainer.run_spec(spec) == trainer.FINISHED
+    documents = json.loads((tmp_path / "run" / "run.json").read_text())["result"]["documents"]
+    index = Index(tmp_path / "corpus", "train")
+    with Reader(index, spec.train.seed, order="blocked", group_shards=1) as reader:
+        read = reader.take(0, documents).keys
+    exposed = pq.read_table(tmp_path / "run" / "exposure.parquet")
+    assert exposed["record_id"].to_pylist() == sorted(read)
+    assert spec.digest() != dataclasses.replace(spec, train=dataclasses.replace(spec.train, order="global")).digest()
 
 
 def test_it_learns_what_the_neighbours_say(tmp_path):

@@ -1,0 +1,115 @@
+"""The shards of a split as bytes: `pread` anywhere in one, or all of one in a single sequential read."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ssl_models.shard_cache import Cache, file_system
+
+
+class ShardFiles:
+    """`locations`: local paths, or URLs that are brought into `cache` when they are first read.
+
+    A few hundred files are open at a time, the least recently read one is closed for the next. Safe to fork and to
+    pickle: a copy opens its own. OSError where the system or the store fails.
+    """
+
+    def __init__(self, locations: Sequence[Path | str], cache: Cache | None = None) -> None:
+        self.locations, self.cache = list(locations), cache
+        self.remote = any(isinstance(location, str) for location in self.locations)
+        if self.remote and cache is None:
+            raise ValueError("shards at a URL want a cache folder")
+        self._names: dict[int, str] = {}  # a version is looked up once: a run reads one version of a shard
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._limit = max(16, min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._threads: ThreadPoolExecutor | None = None
+        self._asked: set[int] = set()
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self.locations)
+
+    def size(self, number: int) -> int:
+        """The size of a shard."""
+        location = self.locations[number]
+        if isinstance(location, Path):
+            return location.stat().st_size
+        system, path = file_system(location)
+        return int(system.info(path)["size"])
+
+    def path(self, number: int) -> Path:
+        """Where the shard lies on this machine, fetched if need be."""
+        location = self.locations[number]
+        if isinstance(location, Path):
+            return location
+        assert self.cache is not None
+        if number not in self._names:
+            self._names[number] = self.cache.name(location)
+        return self.cache.fetch(location, self._names[number])
+
+    def pread(self, number: int, length: int, offset: int) -> bytes:
+        """`length` bytes from `offset`; fewer only at the shard's end."""
+        descriptor = self._open.get(number)
+        if descriptor is None:
+            descriptor = self._descriptor(number)
+        return os.pread(descriptor, length, offset)
+
+    def whole(self, number: int) -> bytes:
+        """All bytes, read from front to back, at once."""
+        with open(self._descriptor(number, keep=False), "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            return file.readall()
+
+    def prefetch(self, numbers: Iterable[int]) -> None:
+        """Bring remote shards here in the background; what fails is tried again, and told, when it is read."""
+        if not self.remote:
+            return
+        if self._threads is None or self._process != os.getpid():
+            self._fresh()
+            self._threads = ThreadPoolExecutor(2, thread_name_prefix="shards")
+        for number in numbers:
+            if number not in self._asked:
+                self._asked.add(number)
+                self._threads.submit(self.path, number)
+
+    def forget(self, number: int) -> None:
+        """The shard may be asked for in advance once more."""
+        self._asked.discard(number)
+
+    def _descriptor(self, number: int, keep: bool = True) -> int:
+        for attempt in range(3):
+            try:
+                descriptor = os.open(self.path(number), os.O_RDONLY)
+                break
+            except FileNotFoundError:  # another process made room in the cache between the two calls
+                if not self.remote or attempt == 2:
+                    raise
+        if keep:
+            if len(self._open) >= self._limit:
+                os.close(self._open.popitem(last=False)[1])
+            self._open[number] = descriptor
+        return descriptor
+
+    def close(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+        if self._threads is not None and self._process == os.getpid():
+            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads = None
+        self._asked.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"locations": self.locations, "cache": self.cache}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
