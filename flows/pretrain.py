@@ -11,7 +11,9 @@ from prefect.artifacts import create_link_artifact
 
 from flows.common import artifact_key, flow_run_name, resolve
 from flows.recipe import Recipe
-from ssl_models.config import CorpusRef, TrainSpec
+from ssl_models.config import CorpusRef, TextEncoder, TrainSpec
+from ssl_models.members import members
+from tasks.errors import UserError
 from tasks.governance.manifest import Manifest, corpus_of, find_corpus, read_manifest
 from tasks.home import Home
 from tasks.learning.evaluate import read_evaluation
@@ -24,6 +26,7 @@ def tokenizer_stage(home: Home, corpus: Path, manifest: Manifest, recipe: Recipe
     """A vocabulary from the train split."""
     from tasks.learning.tokenize import VERSION, copy_tokenizer, train_tokenizer
 
+    assert isinstance(recipe.encoder, TextEncoder)
     checkpoint = recipe.encoder.continue_from
 
     def build(folder: Path) -> None:
@@ -38,7 +41,9 @@ def tokenizer_stage(home: Home, corpus: Path, manifest: Manifest, recipe: Recipe
     return run_stage(home.stages, "tokenizer", VERSION, inputs, build)
 
 
-def train_model(home: Home, corpus: Path, manifest: Manifest, tokenizer: Stage, recipe: Recipe) -> dict[str, Any]:
+def train_model(
+    home: Home, corpus: Path, manifest: Manifest, tokenizer: Stage | None, recipe: Recipe
+) -> dict[str, Any]:
     """Run the trainer in its own process, or take up the run where it stopped, or return it when it is finished."""
     from tasks.learning.train import pretrain as train
     from tasks.learning.train import run_id
@@ -49,8 +54,8 @@ def train_model(home: Home, corpus: Path, manifest: Manifest, tokenizer: Stage, 
         recipe=recipe.name,
         recipe_sha256=recipe.learning_sha256(),
         folder=str(home.run(name)),
-        tokenizer_folder=tokenizer.path,
-        tokenizer_sha256=sha256_file(Path(tokenizer.path) / "tokenizer.json"),
+        tokenizer_folder=tokenizer.path if tokenizer else "",
+        tokenizer_sha256=sha256_file(Path(tokenizer.path) / "tokenizer.json") if tokenizer else "",
         corpus=CorpusRef(name=manifest.name, version=manifest.version, root=manifest.root, folder=str(corpus)),
         encoder=recipe.encoder,
         objective=recipe.objective,
@@ -88,7 +93,10 @@ def pretrain(recipe: Recipe | str, corpus: str | None = None, home: str | None =
     folder = find_corpus(place, corpus or recipe.name)
     manifest = read_manifest(folder)
     with tags(recipe.name, recipe.objective.method, f"{manifest.name}@v{manifest.version}"):
-        tokenizer = tokenizer_task(place, folder, manifest, recipe)
+        tokenizer = None
+        if isinstance(recipe.encoder, TextEncoder):
+            _require_texts(folder, recipe)
+            tokenizer = tokenizer_task(place, folder, manifest, recipe)
         result = train_task(place, folder, manifest, tokenizer, recipe)
         tracked = track_task(place, result["run_id"])
     create_link_artifact(
@@ -107,8 +115,18 @@ def pretrain(recipe: Recipe | str, corpus: str | None = None, home: str | None =
         **result,
         "mlflow_run_id": tracked["run_id"],
         "mlflow": tracked,
-        "stages": [tokenizer.public(), stage.public()],
+        "stages": [*([tokenizer.public()] if tokenizer else []), stage.public()],
     }
+
+
+def _require_texts(corpus: Path, recipe: Recipe) -> None:
+    """UserError when the corpus is one of images or clips without texts: a text method has nothing to learn from."""
+    if "txt" not in members(corpus):
+        raise UserError(
+            f"objective {recipe.objective.method} learns from texts, and the samples of this corpus have none",
+            where=str(corpus),
+            hint="name a method for images under `objective`, or curate only",
+        )
 
 
 def track(home: Home, run_id: str) -> dict[str, Any]:

@@ -6,21 +6,32 @@ import difflib
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from ssl_models.config import MaskedLanguageModelling, Objective, TextEncoder, Tokenizer, Train, require_architecture
+from ssl_models.config import (
+    Encoder,
+    MaskedLanguageModelling,
+    Objective,
+    TextEncoder,
+    Tokenizer,
+    Train,
+    require_architecture,
+)
+from ssl_models.image_config import METHODS as IMAGE_METHODS
+from ssl_models.image_config import ImageEncoder, SimCLR
 from tasks.curation.media import MediaSettings
 from tasks.curation.records import Engine
 from tasks.curation.sources import SourceConfig
 from tasks.errors import UserError, explain
-from tasks.learning.evaluate_config import LinearProbe, MaskedTokens, NextTokens
+from tasks.learning.evaluate_config import Evaluate, ImageProbe, LinearProbe, MaskedTokens, NextTokens
 from tasks.stages import sha256_json
 
+#: Kinds of sources that hold images.
+IMAGE_KINDS = {source.kind for source in get_args(SourceConfig) if source.media == "image"}
 AnySource = Annotated[SourceConfig, Field(discriminator="kind")]
-AnyEvaluation = Annotated[MaskedTokens | NextTokens | LinearProbe, Field(discriminator="kind")]
 
 
 class _Part(BaseModel):
@@ -81,10 +92,25 @@ class Recipe(_Part):
     )
     tokenizer: Tokenizer = Field(default_factory=Tokenizer)
     objective: Objective = Field(default_factory=MaskedLanguageModelling)
-    encoder: TextEncoder = Field(default_factory=TextEncoder)
+    encoder: Encoder = Field(default_factory=TextEncoder)
     train: Train = Field(default_factory=Train)
-    evaluate: tuple[AnyEvaluation, ...] = (MaskedTokens(), LinearProbe())
+    evaluate: tuple[Evaluate, ...] = (MaskedTokens(), LinearProbe())
     promote: Promote = Promote()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _image_defaults(cls, value: Any) -> Any:
+        """A recipe of images that says nothing of learning learns by SimCLR, and is probed for what it learned."""
+        if not isinstance(value, dict):
+            return value
+        sources, objective = value.get("sources"), value.get("objective")
+        first = sources[0] if isinstance(sources, list | tuple) and sources else None
+        kind = first.get("kind") if isinstance(first, dict) else getattr(first, "kind", None)
+        method = objective.get("method") if isinstance(objective, dict) else getattr(objective, "method", None)
+        if method in IMAGE_METHODS or (objective is None and kind in IMAGE_KINDS):
+            defaults = {"objective": SimCLR(), "encoder": ImageEncoder(), "evaluate": (ImageProbe(),)}
+            return defaults | value
+        return value
 
     @field_validator("sources")
     @classmethod
@@ -96,11 +122,14 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
+        method = self.objective.method
         require_architecture(self.objective, self.encoder)
-        other = {"mlm": NextTokens, "clm": MaskedTokens}[self.objective.method]
+        if method in IMAGE_METHODS and self.modality != "image":
+            raise ValueError(f"objective {method} learns from images, and the sources hold none")
+        fitting = {"mlm": (MaskedTokens, LinearProbe), "clm": (NextTokens, LinearProbe)}.get(method, (ImageProbe,))
         for part in self.evaluate:
-            if isinstance(part, other):
-                raise ValueError(f"evaluate: {part.kind} does not go with objective {self.objective.method}")
+            if not isinstance(part, fitting):
+                raise ValueError(f"evaluate: {part.kind} does not go with objective {method}")
         return self
 
     def plain(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ssl_models.config import TrainSpec
 from ssl_models.image_config import ImageEncoder
 from ssl_models.image_encoders import save_image_encoder
 from ssl_models.images import ImageStream
+from ssl_models.members import IMAGES, member_of
 from ssl_models.objectives import build_image_method
 from ssl_models.reader import Index, open_reader
 from ssl_models.run import Run
@@ -27,7 +28,8 @@ class ImageRun(Run):
     def _open(self) -> None:
         spec = self.spec
         assert isinstance(spec.encoder, ImageEncoder)
-        self.index = Index(Path(spec.corpus.folder), "train", "png")
+        corpus = Path(spec.corpus.folder)
+        self.index = Index(corpus, "train", member_of(corpus, IMAGES))
         self.objective = build_image_method(spec.objective, spec.encoder, spec.train.seed, spec.train.steps)
         self.reader = open_reader(self.index, spec.train)
         self.packer = ImageStream(

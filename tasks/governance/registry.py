@@ -24,6 +24,7 @@ RUN_TAG = "gristmill.run_id"
 ENCODER_TAG = "gristmill.encoder_sha256"
 REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
 EXAMPLE = ["Grind the corpus, keep the ledger."]
+IMAGE_REQUIREMENTS = ("mlflow", "torch", "transformers", "timm", "pillow", "safetensors", "pandas")
 _DELETED = "Deleted_Internal"  # MLflow keeps the rows of deleted versions
 
 
@@ -63,18 +64,34 @@ def _save(folder: Path, encoder: Path, model: Any, run_id: str) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types.schema import Array, ColSpec, Schema
 
+    images = (encoder / "preprocessor_config.json").is_file()
     # Without a column name, lists, series and one-column tables of texts are all accepted.
-    signature = ModelSignature(Schema([ColSpec("string")]), Schema([ColSpec(Array("double"), "embedding")]))
+    given = ColSpec("binary", "image") if images else ColSpec("string")
+    signature = ModelSignature(Schema([given]), Schema([ColSpec(Array("double"), "embedding")]))
     mlflow.pyfunc.save_model(
         str(folder),
         mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
-        python_model=str(Path(__file__).parents[1] / "learning" / "served_model.py"),
+        python_model=str(Path(__file__).parents[1] / "learning" / f"served_{'image_' if images else ''}model.py"),
         artifacts={"encoder": str(encoder)},
         signature=signature,
-        input_example=EXAMPLE,
+        input_example=_example_image() if images else EXAMPLE,
         # Given, not inferred: inference would import torch here. A local version (+cpu) is on no index.
-        pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in REQUIREMENTS],
+        pip_requirements=[
+            f"{name}=={installed(name).partition('+')[0]}" for name in (IMAGE_REQUIREMENTS if images else REQUIREMENTS)
+        ],
     )
+
+
+def _example_image() -> Any:
+    """A white image, as the image model takes it."""
+    import io
+
+    import pandas
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("L", (8, 8), 255).save(file, "PNG")
+    return pandas.DataFrame({"image": [file.getvalue()]})
 
 
 def register(

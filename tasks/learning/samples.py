@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 
+from ssl_models.members import IMAGES, member_of
 from tasks.errors import UserError, VerificationFailed
 
 LABEL_SCHEMA = pa.schema([("record_id", pa.string()), ("label", pa.string()), ("group", pa.string())])
@@ -39,7 +40,11 @@ def read_labels(corpus: Path, split: str) -> pa.Table:
 
 def read_images(corpus: Path, split: str) -> list[tuple[str, bytes, str]]:
     """(record_id, encoded image, label) of a split's samples, sorted by record_id; for errors see `read_samples`."""
-    found = _members(corpus, split, ("png", "json"))
+    try:
+        extension = member_of(corpus, IMAGES)
+    except ValueError as error:
+        raise UserError(str(error), where="evaluate", hint="an image probe needs a corpus of images") from None
+    found = _members(corpus, split, (extension, "json"))
     return sorted((key, image, str(orjson.loads(fields)["label"])) for key, (image, fields) in found)
 
 
