@@ -61,13 +61,14 @@ def run_step(step: str, folder: Path) -> dict[str, Any]:
         scorers = (_Constant("languages"), Quality(tuple({"basic", *policy.quality})), _Constant("pii"))
     if step == "publish":
         stages = chain(home, sources, policy, scorers=scorers)
-        parts = _timed_parts(around)
+        parts: dict[str, float] = {}
+        _timed_parts(parts)
         from tasks.governance.corpus import build_corpus
 
         with around("publish"):
             version, manifest = build_corpus(home, curated(home, stages), policy, Engine())
         ledger = sum(path.stat().st_size for path in (version / "ledger").iterdir())
-        shares = {name: round(spent[name], 3) for name in parts if name in spent}
+        shares = {name: round(seconds, 3) for name, seconds in parts.items()}
         extra = {"parts": shares, "ledger_bytes": ledger, "counts": manifest.counts.model_dump()}
     else:
         chain(home, sources, policy, around=around, scorers=scorers, until=step)
@@ -97,28 +98,40 @@ class _Constant:
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, self.schema, strict=True)], schema=self.schema)
 
 
-def _timed_parts(around: Any) -> list[str]:
-    """Wrap the parts of publishing, so that each is timed by itself."""
-    from tasks.curation import assemble, gate
+def _timed_parts(spent: dict[str, float]) -> None:
+    """Wrap the parts of publishing, so that each is timed by itself (a part within another counts in both)."""
+    from tasks.curation import election, gate, ledger_rows
     from tasks.governance import corpus
 
     parts = [
-        ("assemble", corpus, "assemble"),
-        ("texts", assemble, "written_facts"),
-        ("election", assemble, "elect"),
+        ("assemble", ledger_rows.LedgerRows, "__enter__"),
+        ("texts", ledger_rows, "fact_blocks"),
+        ("election", election.Election, "hold"),
         ("gate", gate, "run_gate"),
         ("shards", corpus, "write_in_rounds"),
         ("write_ledger", corpus, "write_ledger"),
+        ("root", corpus.manifests, "merkle_root"),
     ]
     for name, module, function in parts:
         inner = getattr(module, function)
 
         def timed(*given: Any, _inner: Any = inner, _name: str = name, **named: Any) -> Any:
-            with around(_name):
-                return _inner(*given, **named)
+            started = time.process_time()
+            found = _inner(*given, **named)
+            spent[_name] = spent.get(_name, 0.0) + time.process_time() - started
+            return _each_timed(found, _name, spent) if isinstance(found, Iterator) else found
 
         setattr(module, function, timed)
-    return [name for name, _, _ in parts]
+
+
+def _each_timed(found: Iterator[Any], name: str, spent: dict[str, float]) -> Iterator[Any]:
+    while True:
+        started = time.process_time()
+        item = next(found, None)
+        spent[name] += time.process_time() - started
+        if item is None:
+            return
+        yield item
 
 
 def measure(size: int, work: Path | None, models: bool) -> dict[str, Any]:

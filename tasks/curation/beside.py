@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.curation import blocks
@@ -53,6 +55,57 @@ def beside(left: pa.Table, right: pa.Table, name: str) -> pa.Table:
     for column in right.column_names[1:]:
         left = left.append_column(f"error.{name}" if column == "error" else column, right[column])
     return left
+
+
+def put(table: pa.Table, name: str, values: Any) -> pa.Table:
+    """The table with this column in the place of the one of its name, or behind the others."""
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, values)
+    return table.append_column(name, values)
+
+
+def array_of(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column as one array; pyarrow keeps an empty one chunked."""
+    if isinstance(column, pa.Array):
+        return column
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+class Stream:
+    """Tables one after the other, taken as many rows at a time as are asked for."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self._waiting: pa.Table | None = None
+
+    def take(self, rows: int) -> pa.Table | None:
+        """The next `rows`, or fewer where there are no more; None when no table ever came."""
+        while self._waiting is None or len(self._waiting) < rows:
+            if not self._more():
+                break
+        return self._give(rows)
+
+    def until(self, record_id: str) -> pa.Table | None:
+        """The next rows up to and with `record_id`, by which they are sorted; None when no table ever came."""
+        while self._waiting is None or len(self._waiting) == 0 or self._waiting["record_id"][-1].as_py() < record_id:
+            if not self._more():
+                break
+        if self._waiting is None:
+            return None
+        return self._give(pc.sum(pc.less_equal(self._waiting["record_id"], record_id)).as_py() or 0)
+
+    def _more(self) -> bool:
+        table = next(self._tables, None)
+        if table is None:
+            return False
+        self._waiting = table if self._waiting is None else pa.concat_tables([self._waiting, table])
+        return True
+
+    def _give(self, rows: int) -> pa.Table | None:
+        if self._waiting is None:
+            return None
+        taken, self._waiting = self._waiting.slice(0, rows), self._waiting.slice(rows)
+        return taken
 
 
 def _rows(part: Part, rows: int) -> Iterator[pa.Table]:

@@ -28,7 +28,17 @@ from tasks.curation.signing import CLASS_SCHEMA, class_ids, class_table, sign
 from tasks.curation.substrings import SPAN_SCHEMA, find_spans
 from tasks.governance.ledger import write_parquet
 
-__all__ = ["Similar", "elect", "election_order", "find_pairs", "jaccard", "read_pairs", "shingles", "words"]
+__all__ = [
+    "Similar",
+    "elect",
+    "election_order",
+    "find_pairs",
+    "jaccard",
+    "near_pairs",
+    "read_pairs",
+    "shingles",
+    "words",
+]
 
 VERSION = 3
 
@@ -64,10 +74,10 @@ class Similar:
         write_parquet(self.spans, folder / "spans.parquet")
 
 
-def read_pairs(folder: Path) -> Similar:
-    """What `Similar.write` wrote into `folder`."""
+def read_pairs(folder: Path, classes: bool = True) -> Similar:
+    """What `Similar.write` wrote into `folder`; `classes`, the largest part, may be left out."""
     return Similar(
-        pq.read_table(folder / "classes.parquet", schema=CLASS_SCHEMA),
+        pq.read_table(folder / "classes.parquet", schema=CLASS_SCHEMA) if classes else CLASS_SCHEMA.empty_table(),
         pq.read_table(folder / "pairs.parquet", schema=PAIR_SCHEMA),
         pq.read_table(folder / "spans.parquet", schema=SPAN_SCHEMA),
     )
@@ -150,12 +160,7 @@ def elect(records: pa.Table, similar: Similar, threshold: float, share: float | 
     if by_id.null_count:
         raise KeyError(f"{by_id.null_count} records were never compared with the others")
     class_ids = similar.classes["class_id"].take(by_id.combine_chunks())
-    near = similar.pairs.filter(
-        pc.and_(
-            pc.greater_equal(similar.pairs["similarity"], threshold),
-            pc.greater_equal(similar.pairs["distinctive"], threshold),
-        )
-    )
+    near = near_pairs(similar, threshold)
     place = np.empty(len(records), np.int64)
     place[election_order(records)] = np.arange(len(records))
     # Most records resemble nothing: only the others are worth Python objects.
@@ -201,6 +206,12 @@ def elect(records: pa.Table, similar: Similar, threshold: float, share: float | 
         [pa.array(column, field.type) for column, field in zip(columns, REMOVAL_SCHEMA, strict=True)],
         schema=REMOVAL_SCHEMA,
     )
+
+
+def near_pairs(similar: Similar, threshold: float) -> pa.Table:
+    """The pairs that reach `threshold` with the boilerplate and without it."""
+    reached = [pc.greater_equal(similar.pairs[name], threshold) for name in ("similarity", "distinctive")]
+    return similar.pairs.filter(pc.and_(*reached))
 
 
 def _repeated(values: pa.ChunkedArray) -> np.ndarray:

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ from data_policies.decide import protected_sets
 from data_policies.expectations import HEX_32, Check, checks, great_expectations, suites
 from data_policies.media_rules import media_kind
 from data_policies.schema import Policy
-from tasks.curation.gate_frames import Totals, frames, source_kl, text, uncut
+from tasks.curation.gate_frames import COUNTED, RATED, Totals, frames, source_kl, text, uncut
 from tasks.governance.ledger import ADMITTED
 
 __all__ = ["GateResult", "run_gate", "source_kl", "write"]
 
 VERSION = 1
 
-Blocks = Callable[[], Iterator[pa.Table]]
+#: Gives blocks of rows with these columns, None for all there are.
+Blocks = Callable[[list[str] | None], Iterator[pa.Table]]
 
 FORMAT = "gristmill-gate/1"
 IDS_SHOWN = 20
@@ -44,11 +45,12 @@ RESULT_FORMAT = {
 @dataclass(frozen=True)
 class GateResult:
     """`results`: for each check its `expectation` (name), `passed`, `observed`, `expected`, `count` of failing rows,
-    and of these the first `record_ids` and `sources`, 20 at most."""
+    and of these the first `record_ids` and `sources`, 20 at most. `totals`: the counts that were judged."""
 
     passed: bool
     policy_sha256: str
     results: list[dict[str, Any]]
+    totals: Totals = field(default_factory=Totals, compare=False, repr=False)
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -76,41 +78,45 @@ def run_gate(rows: pa.Table | Blocks, facts: Mapping[str, Any], policy: Policy) 
     """Ask every check of the policy.
 
     `rows`: the ledger's rows (before they have a shard) and beside them ``licence_allowed`` (bool) and the scores that
-    the policy bounds: a table, or a function that gives blocks of one sorted by record_id, as often as it is called.
+    the policy bounds: a table, or a function that gives blocks of one sorted by record_id, as often as it is called,
+    with the columns that it is called with (of the ledger's own; None for all).
     Of blocks each is asked by itself and the answers are added up; they do not depend on how the rows were cut.
     `facts`: ``read`` (counted by the sources, never from the ledger) and ``previous_source_mix`` (the previous
     version's admitted records by source; None at v1). KeyError when a column is missing; RuntimeError when Great
     Expectations leaves a check unanswered, or when blocks are not sorted. A check that it cannot evaluate has failed.
     """
-    given = (lambda: iter([rows.take(pc.sort_indices(rows["record_id"]))])) if isinstance(rows, pa.Table) else rows
-    totals, asked, bounded = Totals(), None, False
-    for block in given():
-        if asked is None:
-            scores = [name for name in block.column_names if name == "language_score" or name.startswith("toxicity.")]
-            protected = protected_sets(block.column_names)
-            previous = facts.get("previous_source_mix") is not None
-            asked = checks(policy, sorted(scores), previous, protected, media_kind(block.column_names))
-            bounded = any(check.frame == "disparities" for check in asked)
+    given = _blocks_of(rows) if isinstance(rows, pa.Table) else rows
+    columns = next(given(None)).column_names
+    scores = sorted(name for name in columns if name == "language_score" or name.startswith("toxicity."))
+    previous = facts.get("previous_source_mix") is not None
+    asked = checks(policy, scores, previous, protected_sets(columns), media_kind(columns))
+    bounded = any(check.frame == "disparities" for check in asked)
+    totals = Totals()
+    for block in given(COUNTED + (RATED if bounded else [])):
         totals.add(block, with_rates=bounded)
-    assert asked is not None, "not even an empty block"
     whole = {"sources": totals.sources(), "corpus": totals.corpus(facts)}
     whole |= {"disparities": totals.disparities()} if bounded else {}
     answers = {check.name: Answer(check) for check in asked}
     gate = Checkpoints(asked)
     kept = _admitted_of(totals.survivors, given)
-    for block in uncut(given()):
+    for block in uncut(given(None)):
         for name, frame in frames(block, asked, kept):
             gate.ask(name, frame, answers)
     for name, frame in whole.items():
         gate.ask(name, frame, answers)
     results = [answers[check.name].result(whole.get(check.frame)) for check in asked]
-    return GateResult(all(result["passed"] for result in results), policy.sha256(), results)
+    return GateResult(all(result["passed"] for result in results), policy.sha256(), results, totals)
+
+
+def _blocks_of(rows: pa.Table) -> Blocks:
+    rows = rows.take(pc.sort_indices(rows["record_id"]))
+    return lambda columns: iter([rows if columns is None else rows.select(columns)])
 
 
 def _admitted_of(survivors: pa.Array, given: Blocks) -> pa.Array:
     """Those of the survivors that are admitted themselves."""
     found = np.zeros(len(survivors), bool)
-    for block in given() if len(survivors) else ():
+    for block in given(["record_id", "verdict"]) if len(survivors) else ():
         admitted = block["record_id"].filter(pc.is_in(text(block["verdict"]), pa.array(ADMITTED)))
         found |= np.asarray(pc.is_in(survivors, admitted.combine_chunks().drop_null()))
     return survivors.filter(pa.array(found))

@@ -62,23 +62,30 @@ def uncut(blocks: Iterator[pa.Table], size: int | None = None) -> Iterator[pa.Ta
     yield pa.concat_tables(waiting).combine_chunks()
 
 
+#: The columns of a ledger that are counted, and those that the rates of the rules ask for besides.
+COUNTED = ["source", "verdict", "rule", "survivor_id"]
+RATED = ["language", "licence", "bytes", "rules"]
+
+
 class Totals:
     """Counts of the whole ledger, added up block by block."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.verdicts: Counter[str] = Counter()
+        self.rules: Counter[str] = Counter()  # records by the rule that decided
         self.mix: Counter[str] = Counter()  # admitted records by source
         self.survivors = pa.array([], pa.string())  # that a duplicate names
         self._sources: dict[str, np.ndarray] = {}  # source -> (rows, dropped, admissible, dropped as near duplicates)
         self._tally = Tally()
 
     def add(self, block: pa.Table, with_rates: bool = True) -> None:
-        """Count a block: source, verdict, rule, survivor_id and, `with_rates`, what `bias.Tally` asks for."""
+        """Count a block: COUNTED and, `with_rates`, RATED of it."""
         verdict, rule = text(block["verdict"]), text(block["rule"])
         admitted = pc.is_in(verdict, pa.array(ADMITTED))
         self.rows += len(block)
         self.verdicts.update(_counted(verdict))
+        self.rules.update({name: count for name, count in _counted(rule).items() if name})
         self.mix.update(_counted(block["source"].filter(admitted)))
         named = pc.unique(block["survivor_id"].cast(pa.string())).drop_null()
         self.survivors = pc.unique(pa.concat_arrays([self.survivors, named]))

@@ -7,27 +7,28 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from data_policies.schema import Policy
 from tasks.curation import gate as gates
-from tasks.curation.assemble import Curated, assemble, gate_frame, source_mix
+from tasks.curation.assemble import Curated, gate_blocks
+from tasks.curation.blocks import FileBlocks
+from tasks.curation.ledger_rows import LedgerRows
 from tasks.curation.media import MEDIA_DUPLICATES
 from tasks.curation.records import Engine
-from tasks.curation.shards import shard_count, tar_bytes
+from tasks.curation.shards import shard_count
 from tasks.curation.toxicity_cascade import REPORT as CASCADE
-from tasks.curation.written import write_in_rounds, written_samples
+from tasks.curation.written import PLACED, write_in_rounds, written_samples
 from tasks.errors import Refused, UserError
 from tasks.governance import manifest as manifests
-from tasks.governance.ledger import ADMITTED, count_verdicts, write_ledger
+from tasks.governance.ledger import ADMITTED, write_ledger
 from tasks.governance.manifest import Counts, GateRef, Manifest, PolicyRef, SourceRef, read_manifest, versions
+from tasks.governance.placing import SAMPLE, kept, leaves, placed, sizes
 from tasks.home import Home
 from tasks.progress import progress
 from tasks.stages import publish, read_stage, sha256_file
@@ -46,58 +47,56 @@ def corpus_version(home: Home, name: str, inputs_sha256: str) -> tuple[Path, Man
 def build_corpus(home: Home, curated: Curated, policy: Policy, engine: Engine) -> tuple[Path, Manifest]:
     """Publish ``corpora/NAME/vN``; Refused, with the evidence under ``refused/``, when the gate says no."""
     parent = _newest(home, curated.name)
-    rows = assemble(curated, policy)
     inputs = curated.inputs_sha256(policy)
     sources = json.loads((Path(curated.ingested.path) / "sources.json").read_text())
-    counts = Counts(read=sum(item["records"] for item in sources), **count_verdicts(rows))
-    facts = {
-        "read": counts.read,
-        "source_mix": source_mix(rows),
-        "previous_source_mix": _previous_mix(home, curated.name, parent),
-    }
-    with progress("gate", None) as advance:
-        result = gates.run_gate(gate_frame(rows, curated, policy), facts, policy)
-        advance(len(rows))
-    if counts.keep + counts.redact == 0 or not result.passed:
-        raise _refuse(home, curated.name, inputs, rows, result)
-    number = (parent.version if parent else 0) + 1
-    temporary = home.corpus(curated.name) / f".v{number}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        manifest = _write(temporary, curated, policy, engine, rows, parent, number, counts, sources, result, inputs)
-        publish(temporary, home.corpus(curated.name) / f"v{number}")
-    except BaseException:
+    read = sum(item["records"] for item in sources)
+    with LedgerRows(curated, policy) as rows:
+        with progress("gate", None) as advance:
+            facts = {"read": read, "previous_source_mix": _previous_mix(home, curated.name, parent)}
+            result = gates.run_gate(lambda columns: gate_blocks(rows, columns), facts, policy)
+            advance(len(rows))
+        counts = Counts(read=read, **result.totals.count())
+        if counts.keep + counts.redact == 0 or not result.passed:
+            raise _refuse(home, curated.name, inputs, rows, result)
+        number = (parent.version if parent else 0) + 1
+        temporary = home.corpus(curated.name) / f".v{number}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        temporary.mkdir(parents=True)
+        try:
+            manifest = _write(temporary, rows, engine, parent, number, counts, sources, result, inputs)
+            publish(temporary, home.corpus(curated.name) / f"v{number}")
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     return home.corpus(curated.name) / f"v{number}", manifest
 
 
-def _write(temporary, curated, policy, engine, rows, parent, number, counts, sources, result, inputs) -> Manifest:
-    kept = rows.filter(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
-    shard_counts = dict(parent.shard_counts) if parent else _shard_counts(kept)
-    with progress("shards", len(kept)) as advance:
-        samples = written_samples(curated.ingested, rows, policy, curated.media)
-        written = write_in_rounds(kept, samples, temporary, shard_counts, engine, advance, curated.extensions)
-    position = pc.index_in(rows["record_id"], written.places["record_id"]).combine_chunks()
-    for column in ("shard", "offset", "length"):
-        rows = rows.append_column(column, written.places[column].take(position))
-    path = write_ledger(rows, temporary / "ledger")
+def _write(temporary, rows, engine, parent, number, counts, sources, result, inputs) -> Manifest:
+    curated, policy = rows.curated, rows.policy
+    found = sizes(rows)
+    shard_counts = (
+        dict(parent.shard_counts) if parent else {name: shard_count(size) for name, (_, size) in found.items()}
+    )
+    with progress("shards", counts.keep + counts.redact) as advance:
+        texts = written_samples(curated.ingested, rows.decided, policy, curated.media)
+        written = write_in_rounds(
+            lambda: kept(rows, SAMPLE), texts, temporary, shard_counts, engine, advance, curated.extensions
+        )
+    path = write_ledger(placed(rows, written.places), temporary / "ledger")
     gates.write(result, temporary)
     evidence = _write_evidence(temporary, curated, policy)
-    splits = {item["values"]: item["counts"] for item in kept["split"].value_counts().to_pylist()}
     manifest = Manifest(
         name=curated.name,
         version=number,
         parent=parent.version if parent else None,
-        root=manifests.merkle_root(_leaves(kept)),
+        root=manifests.merkle_root(leaves(rows)),
         inputs_sha256=inputs,
         policy=PolicyRef(name=policy.name, sha256=policy.sha256()),
         recipe_sha256=curated.curation_sha256,
         steps=curated.steps(),
         counts=counts,
         sources=[SourceRef(**{key: item[key] for key in ("name", "digest", "records", "bytes")}) for item in sources],
-        splits={name: splits.get(name, 0) for name in ("train", "validation")},
+        splits={name: samples for name, (samples, _) in found.items()},
         shard_counts=shard_counts,
         shards=written.refs,
         ledger={path.name: sha256_file(path)},
@@ -111,12 +110,6 @@ def _write(temporary, curated, policy, engine, rows, parent, number, counts, sou
     }
     (temporary / "created.json").write_text(json.dumps(created, indent=1) + "\n")
     return manifest
-
-
-def _leaves(kept: pa.Table) -> Iterator[bytes]:
-    for batch in kept.select(["record_id", "sample_sha256", "licence"]).to_batches(max_chunksize=50_000):
-        for item in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield manifests.leaf(*item)
 
 
 def _write_evidence(folder: Path, curated: Curated, policy: Policy) -> dict[str, str]:
@@ -179,27 +172,22 @@ def _previous_mix(home: Home, name: str, parent: Manifest | None) -> dict[str, i
     if parent is None:
         return None
     ledger = home.corpus(name) / f"v{parent.version}" / "ledger"
-    return source_mix(pq.read_table(ledger, columns=["source", "verdict"]))
+    mix: Counter[str] = Counter()
+    for path in sorted(ledger.glob("*.parquet")):
+        for block in FileBlocks(path).blocks(["source", "verdict"]):
+            kept = block["source"].filter(pc.is_in(block["verdict"], pa.array(ADMITTED)))
+            mix.update({item["values"]: item["counts"] for item in kept.value_counts().to_pylist()})
+    return dict(mix)
 
 
-def _shard_counts(kept: pa.Table) -> dict[str, int]:
-    sizes = {}
-    for split in ("train", "validation"):
-        part = kept.filter(pc.equal(kept["split"], split))
-        sizes[split] = shard_count(int(tar_bytes(part["written_bytes"]).sum()))
-    return sizes
-
-
-def _refuse(home: Home, name: str, inputs: str, rows: pa.Table, result: Any) -> Refused:
+def _refuse(home: Home, name: str, inputs: str, rows: LedgerRows, result: gates.GateResult) -> Refused:
     """Keep the evidence of a refusal and say which expectation failed."""
     folder = home.refused(name) / inputs[:16]
     temporary = home.refused(name) / f".{inputs[:16]}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    nulls = {"shard": pa.string(), "offset": pa.int64(), "length": pa.int64()}
-    for column, kind in nulls.items():
-        rows = rows.append_column(column, pa.nulls(len(rows), kind))
-    write_ledger(rows, temporary / "ledger")
+    nowhere = pa.table([pa.nulls(len(rows), kind.type) for kind in PLACED], schema=PLACED)
+    write_ledger(placed(rows, nowhere), temporary / "ledger")
     gates.write(result, temporary)
     shutil.rmtree(folder, ignore_errors=True)
     publish(temporary, folder)
@@ -208,7 +196,7 @@ def _refuse(home: Home, name: str, inputs: str, rows: pa.Table, result: Any) -> 
         f"the gate refused the corpus: {what}",
         where=str(folder),
         hint="the ledger there gives the rule for every record",
-        result=refusal(name, folder, rows, result),
+        result=refusal(name, folder, result),
     )
 
 
@@ -217,17 +205,16 @@ def _complaint(item: dict[str, Any]) -> str:
     return f"{told} (observed {item['observed']}, expected {item['expected']})"
 
 
-def refusal(name: str, folder: Path, rows: pa.Table, result: gates.GateResult) -> dict[str, Any]:
+def refusal(name: str, folder: Path, result: gates.GateResult) -> dict[str, Any]:
     """``curate``'s result when nothing was published."""
-    counts = count_verdicts(rows)
-    rules = Counter(rule for rule in rows["rule"].to_pylist() if rule)
+    totals = result.totals
     failed = [{"expectation": item["expectation"], "record_ids": item["record_ids"]} for item in result.failed]
     return {
         "corpus": name,
         "version": None,
         "root": None,
-        "counts": {"read": len(rows), **counts},
-        "by_rule": dict(rules.most_common()),
+        "counts": {"read": totals.rows, **totals.count()},
+        "by_rule": dict(totals.rules.most_common()),
         "gate": {"passed": result.passed, "checked": len(result.results), "failed": failed},
         "shards": 0,
         "samples": 0,

@@ -6,13 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_policies import decide as decisions
 from data_policies.schema import Policy
-from tasks.curation.assemble import assemble
-from tasks.curation.steps import cheap_scores
+from tasks.curation.ledger_rows import LedgerRows
+from tasks.curation.steps import score_blocks_beside
 from tasks.errors import UserError
 from tasks.governance.corpus import reopen
 from tasks.governance.ledger import ADMITTED, count_verdicts, read_ledger
@@ -35,16 +36,20 @@ def diff(home: Home, folder: Path, policy: Policy) -> dict[str, Any]:
             where=policy.name,
             hint="curate under this policy to search it",
         )
-    scores = cheap_scores(curated.ingested, curated.scored)
-    needs = _needs_scoring(scores, policy, old)
+    found, decided = [], []
     try:
-        verdicts = decisions.decide(scores, policy, decisions.ALL if _scored(scores, policy, old) else decisions.CHEAP)
+        for scores in score_blocks_beside(curated.ingested, curated.scored):
+            found.append(_needs_scoring(scores, policy, old))
+            families = decisions.ALL if _scored(policy, old) else decisions.CHEAP
+            decided.append(decisions.decide(scores, policy, families))
     except KeyError as error:
         raise UserError(
             f"the corpus has no measure for {error}", where=policy.name, hint="curate under this policy to measure it"
         ) from None
-    then = assemble(curated, policy, verdicts)
-    now = read_ledger(folder / "ledger")
+    needs = np.concatenate(found)
+    with LedgerRows(curated, policy, pa.concat_tables(decided)) as tried:
+        then = pa.concat_tables(tried.blocks(["verdict", "rule"]))
+    now = read_ledger(folder / "ledger", ["record_id", "source", "verdict", "rule"])
     changes: Counter[tuple[str, str, str]] = Counter()
     examples: dict[tuple[str, str, str], list[str]] = {}
     columns = [now[name].to_pylist() for name in ("record_id", "source", "verdict", "rule")]
@@ -74,14 +79,14 @@ def diff(home: Home, folder: Path, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _scored(scores: pa.Table, policy: Policy, old: Policy) -> bool:
+def _scored(policy: Policy, old: Policy) -> bool:
     """Were the stored toxicity scores made by the model that this policy names?"""
     return policy.toxicity is None or (old.toxicity is not None and old.toxicity.model == policy.toxicity.model)
 
 
-def _needs_scoring(scores: pa.Table, policy: Policy, old: Policy):
+def _needs_scoring(scores: pa.Table, policy: Policy, old: Policy) -> np.ndarray:
     needed = decisions.needs_toxicity(scores, policy)
-    if not _scored(scores, policy, old):
+    if not _scored(policy, old):
         return needed
     if policy.toxicity is None:
         return needed & False

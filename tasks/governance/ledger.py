@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.curation.blocks import write_blocks
 from tasks.governance.verdicts import ADMITTED, VERDICTS
 
 __all__ = [
@@ -67,15 +70,33 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     pq.write_table(table.combine_chunks(), path, compression="zstd", row_group_size=ROW_GROUP, write_statistics=True)
 
 
-def write_ledger(rows: pa.Table, folder: Path) -> Path:
-    """Write the ledger, sorted by record_id, to ``folder/part-00000.parquet``; ValueError on a duplicate record_id."""
+def write_ledger(rows: pa.Table | Iterator[pa.Table], folder: Path) -> Path:
+    """Write the ledger, sorted by record_id, to ``folder/part-00000.parquet``; ValueError on a duplicate record_id.
+
+    `rows`: a table, or blocks of one that are sorted already (ValueError if they are not); the bytes are the same.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = rows.select(LEDGER_SCHEMA.names).cast(LEDGER_SCHEMA).sort_by("record_id")
-    if len(rows["record_id"].unique()) != len(rows):
-        raise ValueError("two ledger rows share a record_id")
     path = folder / "part-00000.parquet"
-    write_parquet(rows, path)
+    if isinstance(rows, pa.Table):
+        rows = iter([rows.select(LEDGER_SCHEMA.names).cast(LEDGER_SCHEMA).sort_by("record_id")])
+    try:
+        write_blocks(_ascending(rows), path, LEDGER_SCHEMA, ROW_GROUP)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return path
+
+
+def _ascending(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The ledger's columns of the blocks; ValueError unless their record ids ascend."""
+    last = None
+    for block in blocks:
+        ids = block["record_id"].combine_chunks()
+        falls = pc.any(pc.greater_equal(ids[:-1], ids[1:])).as_py()
+        if falls or (last is not None and len(ids) and last >= ids[0].as_py()):
+            raise ValueError("two ledger rows share a record_id, or they are not sorted")
+        last = ids[-1].as_py() if len(ids) else last
+        yield block.select(LEDGER_SCHEMA.names)
 
 
 def read_ledger(folder: Path, columns: list[str] | None = None) -> pa.Table:

@@ -121,16 +121,21 @@ def leaf(record_id: str, sample_sha256: str, licence: str) -> bytes:
 def merkle_root(leaves: Iterable[bytes]) -> str:
     """Hex RFC 6962 Merkle tree hash (section 2.1): leaves hashed with a 0x00 prefix, nodes with 0x01.
 
-    Built bottom-up: pairs are joined level by level and an odd last node is carried up unchanged, which gives
-    RFC 6962's split at the largest power of two.
+    In memory are only the roots of the complete subtrees so far, the largest first: two of one height become one. What
+    is left is joined from the right, which gives RFC 6962's split at the largest power of two.
     """
-    level = [hashlib.sha256(b"\x00" + item).digest() for item in leaves]
-    if not level:
+    roots: list[tuple[int, bytes]] = []
+    for item in leaves:
+        height, node = 0, hashlib.sha256(b"\x00" + item).digest()
+        while roots and roots[-1][0] == height:
+            height, node = height + 1, hashlib.sha256(b"\x01" + roots.pop()[1] + node).digest()
+        roots.append((height, node))
+    if not roots:
         return hashlib.sha256(b"").hexdigest()
-    while len(level) > 1:
-        joined = [hashlib.sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
-        level = joined + level[len(level) - len(level) % 2 :]
-    return level[0].hex()
+    node = roots.pop()[1]
+    while roots:
+        node = hashlib.sha256(b"\x01" + roots.pop()[1] + node).digest()
+    return node.hex()
 
 
 def versions(corpus: Path) -> list[int]:

@@ -12,7 +12,7 @@ from tasks.curation import blocks, written
 from tasks.curation.pii_redaction import redact
 from tasks.curation.records import RECORD_SCHEMA, Engine
 from tasks.curation.shards import JSON_KEYS, write_shards
-from tasks.curation.written import write_in_rounds, written_facts, written_texts
+from tasks.curation.written import PLACED, write_in_rounds, written_facts, written_texts
 from tasks.governance.ledger import SPAN
 from tasks.stages import Stage
 
@@ -65,7 +65,9 @@ def test_facts_are_those_of_the_texts_as_written(case):
 def test_one_round_or_many_are_the_same_bytes(case, tmp_path, monkeypatch):
     stage, rows, _ = case
     policy = load_policy("open-definition")
-    rows = rows.append_column("written_bytes", written_facts(stage, rows, policy)["written_bytes"])
+    facts = written_facts(stage, rows, policy)
+    for name in ("written_bytes", "sample_sha256"):
+        rows = rows.append_column(name, facts[name])
     kept = rows.filter(pc.equal(rows["verdict"], "keep"))
     counts = {"train": 8, "validation": 2}
     whole = pa.concat_tables(written_texts(stage, rows, policy))
@@ -73,13 +75,33 @@ def test_one_round_or_many_are_the_same_bytes(case, tmp_path, monkeypatch):
     rounds = []
     monkeypatch.setattr(written, "ROUND_BYTES", 20_000)
     monkeypatch.setattr(written, "write_shards", lambda *given: rounds.append(len(given[0])) or write_shards(*given))
-    many = write_in_rounds(kept, written_texts(stage, rows, policy), tmp_path / "many", counts, Engine())
+
+    def blocks():
+        return (kept.slice(at, 13) for at in range(0, len(kept), 13))
+
+    many = write_in_rounds(blocks, written_texts(stage, rows, policy), tmp_path / "many", counts, Engine())
     assert len(rounds) > 3
     assert sum(rounds) == len(kept)
-    assert many.places.equals(once.places)
+    assert many.places.to_pylist() == once.places.select(PLACED.names).to_pylist()
     assert many.refs == once.refs
     files = {path.relative_to(tmp_path / "once"): path.read_bytes() for path in (tmp_path / "once").rglob("*.*")}
     assert len(files) > 10
     assert files == {
         path.relative_to(tmp_path / "many"): path.read_bytes() for path in Path(tmp_path / "many").rglob("*.*")
     }
+
+
+def test_other_texts_or_other_bytes_are_not_published(case, tmp_path):
+    stage, rows, _ = case
+    policy = load_policy("open-definition")
+    facts = written_facts(stage, rows, policy)
+    rows = rows.append_column("written_bytes", facts["written_bytes"])
+    kept = rows.filter(pc.equal(rows["verdict"], "keep"))
+    counts = {"train": 1, "validation": 1}
+    texts = pa.concat_tables(written_texts(stage, rows, policy))
+    for wrong in (texts.slice(1), texts.slice(0, 40), texts.slice(0, 0)):
+        with pytest.raises(RuntimeError, match="not those that are kept"):
+            write_in_rounds(kept, iter([wrong]), tmp_path / "other", counts, Engine())
+    kept = kept.append_column("sample_sha256", pa.array(["0" * 64] * len(kept)))
+    with pytest.raises(RuntimeError, match="other bytes"):
+        write_in_rounds(kept, iter([texts]), tmp_path / "bytes", counts, Engine())

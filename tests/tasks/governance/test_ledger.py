@@ -31,6 +31,8 @@ def test_the_bytes_do_not_depend_on_the_order_of_the_rows(tmp_path_factory, ids,
         write_ledger(pieces.select(reversed(pieces.column_names)), folder / "two"),
     )
     assert one.read_bytes() == two.read_bytes()
+    blocks = [table.sort_by("record_id").slice(at, 1 + seed % 7) for at in range(0, len(ids), 1 + seed % 7)]
+    assert write_ledger(iter(blocks), folder / "three").read_bytes() == one.read_bytes()
     again = read_ledger(folder / "two")
     assert again.schema == LEDGER_SCHEMA
     assert again["record_id"].to_pylist() == sorted(ids)
@@ -50,6 +52,9 @@ def test_row_groups_are_20_000_with_statistics_that_a_look_up_can_skip_by(tmp_pa
 def test_two_rows_with_one_id_are_refused(tmp_path):
     with pytest.raises(ValueError, match="share a record_id"):
         write_ledger(rows(["b", "a", "b"]), tmp_path)
+    for blocks in ("ab", "bc"), ("ab", "aa"), ("b", "a"):
+        with pytest.raises(ValueError, match="share a record_id"):
+            write_ledger(iter([rows(list(ids)) for ids in blocks]), tmp_path)
     assert not list(tmp_path.glob("*.parquet"))
 
 
