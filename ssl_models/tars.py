@@ -135,9 +135,7 @@ class Tar:
     def _next(self) -> Member | None:
         while True:
             header = self._read(BLOCK)
-            if not header:
-                return None
-            if len(header) < BLOCK:
+            if len(header) < BLOCK:  # also where nothing is left: an archive ends with an empty block
                 raise Broken("tar.truncated")
             if header.count(0) == BLOCK:
                 self._end()
