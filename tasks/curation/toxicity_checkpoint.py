@@ -44,6 +44,8 @@ def open_model(files: ModelFiles) -> OpenModel:
 
     UserError when a digest differs, the file holds more than tensors and plain values, or is not what config.json says.
     """
+    from tasks.curation.toxicity_last_layer import first_token_only
+
     files.check()
     if files.weights.suffix == ".safetensors":
         arch, classes, state = _read_safetensors(files)
@@ -56,7 +58,7 @@ def open_model(files: ModelFiles) -> OpenModel:
     # Detoxify truncates here; what lies beyond comes as further windows of the same encoding.
     overlap = (limit - 2) // OVERLAP
     backend.enable_truncation(max_length=limit, stride=overlap, strategy="longest_first", direction="right")
-    return OpenModel(model, backend, classes, limit, tokenizer.pad_token_id, model.config.hidden_size)
+    return OpenModel(first_token_only(model), backend, classes, limit, tokenizer.pad_token_id, model.config.hidden_size)
 
 
 def _read_safetensors(files: ModelFiles) -> tuple[dict[str, Any], tuple[str, ...], dict[str, torch.Tensor]]:

@@ -474,7 +474,7 @@ def test_a_hostile_sentence_is_found_at_the_end_of_a_long_text(stand_in):
 
 def test_stand_in_golden_scores(stand_in):
     """Another result means another model or other arithmetic: it needs a new VERSION or new weights."""
-    assert toxicity.VERSION == 2
+    assert toxicity.VERSION == 3
     assert isinstance(stand_in, Toxicity)
     scores = stand_in.score_texts([HOSTILE[0], HARMLESS[0]])
     np.testing.assert_allclose(scores, GOLDEN, atol=2e-4)
