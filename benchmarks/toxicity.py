@@ -32,9 +32,11 @@ from tasks.curation.toxicity_cascade import cascade, interval
 from tasks.curation.toxicity_screen import Screen
 
 THRESHOLDS = {"toxicity": 0.9}
-CLEAR = 0.75  # of the harmless documents, at most
+LENGTHS, SHORTEST = range(500, 2_001), 100  # characters of a document, and of a text to learn from
+CLEAR = 0.75  # of the harmless documents that were learned from, at most
 MAXIMUM_MISSED = 0.001
-JOINED = 300  # documents of the learners' half of the prompts that the screen learns from
+MISSED = 0.01  # of the toxic documents that were learned from
+JOINED = 150  # toxic documents, of the learners' half of the prompts, that the screen learns from
 
 
 def hits(scores_NL: np.ndarray) -> np.ndarray:
@@ -46,13 +48,17 @@ def characters(texts: list[str]) -> int:
     return sum(map(len, texts))
 
 
-def toxic_documents(pool: list[str], lengths: list[int], wanted: int, scores: Scores) -> list[str]:
-    """`wanted` documents of prompts of the `pool` that the model calls toxic, as long as `lengths` (repeated)."""
+def toxic(texts: list[str], scores: Scores) -> list[str]:
+    """Those of `texts` that the model calls toxic."""
+    return [text for text, bad in zip(texts, hits(scores.get(texts)[0]), strict=True) if bad]
+
+
+def toxic_documents(pool: list[str], wanted: int, scores: Scores) -> list[str]:
+    """`wanted` documents, of 500 to 800 characters, of prompts of the `pool`, that the model calls toxic as a whole."""
     found: list[str] = []
-    made = joined(pool, [lengths[at % len(lengths)] for at in range(4 * wanted)])
+    made = joined(pool, [LENGTHS.start + 40 * (at % 8) for at in range(8 * wanted)])
     for start in range(0, len(made), 512):
-        part = made[start : start + 512]
-        found += [text for text, bad in zip(part, hits(scores.get(part)[0]), strict=True) if bad]
+        found += toxic(made[start : start + 512], scores)
         if len(found) >= wanted:
             return found[:wanted]
     raise SystemExit(f"{wanted} toxic documents are wanted and {len(found)} are there: use fewer --documents")
@@ -138,25 +144,31 @@ def kept(path: Path | None, make: Any) -> list[str]:
 def cascade_part(arguments: argparse.Namespace, model: Toxicity) -> dict[str, Any]:
     """Both corpora behind the screen, and what `Detoxify.predict` costs on each."""
     scores = Scores(model, arguments.scores, arguments.minutes)
-    lengths = range(arguments.minimum_characters, arguments.maximum_characters + 1)
     cache = arguments.scores and arguments.scores.with_name(f"{arguments.scores.stem}-web.json")
-    texts = kept(cache, lambda: web_length(lengths, arguments.descriptions))
+    every = kept(cache, lambda: web_length(range(SHORTEST, LENGTHS.stop), arguments.descriptions))
+    texts = [text for text in every if len(text) in LENGTHS]
     learn, documents = texts[: arguments.learn], texts[arguments.learn :][: arguments.documents]
     hostile = prompts(arguments.data)
-    learn += [*hostile[::2], *joined(hostile[::2], [len(text) for text in learn[:JOINED]])]
+    taught, others = (toxic(hostile[half::2], scores) for half in (0, 1))
+    learn += toxic_documents(taught, JOINED, scores)
+    # Short texts teach which words the model minds at a third of the cost.
+    teach = [*hostile[::2], *[text for text in every if len(text) not in LENGTHS][: arguments.learn_short]]
+    learn += teach
     learn_NL, _ = scores.get(learn)
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        screen, found = calibrate(learn, learn_NL, THRESHOLDS, model.digest, 0.0, Path(folder), enough=arguments.clear)
+        screen, found = calibrate(
+            learn, learn_NL, THRESHOLDS, model.digest, MISSED, Path(folder), enough=arguments.clear, teach=teach
+        )
         training = time.process_time() - started
         print(f"calibrated: {found}", flush=True)
         screen_scores = dict(zip(documents, screen.score_texts(documents), strict=True))
         wanted = {percent: math.ceil(percent * len(documents) / (100 - percent)) for percent in (1, 5)}
-        toxic = toxic_documents(hostile[1::2], [len(text) for text in documents], wanted[5], scores)
-        screen_scores |= dict(zip(toxic, screen.score_texts(toxic), strict=True))
+        hostile_documents = toxic_documents(others, wanted[5], scores)
+        screen_scores |= dict(zip(hostile_documents, screen.score_texts(hostile_documents), strict=True))
         figures: dict[str, Any] = {
             "thresholds": THRESHOLDS,
-            "characters_a_document": {"minimum": lengths.start, "maximum": lengths.stop - 1},
+            "characters_a_document": {"minimum": LENGTHS.start, "maximum": LENGTHS.stop - 1},
             "calibration": {**vars(found), "cpu_seconds": round(training, 1), "documents_learned_from": len(learn)},
             "how": "Detoxify.predict, the scorer and the screen were timed in turn on a sample of the corpus (drawn by "
             "hash), by the character; CPU seconds are the characters that each part reads, times that. The screen ran "
@@ -164,7 +176,7 @@ def cascade_part(arguments: argparse.Namespace, model: Toxicity) -> dict[str, An
             "on not_cleared.of_these_scored of those that the screen did not clear.",
         }
         for percent in wanted:
-            planted = toxic[: wanted[percent]]
+            planted = hostile_documents[: wanted[percent]]
             corpus = by_hash([*documents, *planted])
             screen_N = np.array([screen_scores[text] for text in corpus])
             run = behind_screen(corpus, set(planted), screen_N, screen, found.threshold, scores, arguments.flagged)
@@ -183,10 +195,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("../shared/models/detoxify-minilm"))
     parser.add_argument("--part", choices=("all", "alone", "cascade"), default="all")
     parser.add_argument("--documents", type=int, default=10**9, help="at most, besides those to learn from")
-    parser.add_argument("--learn", type=int, default=6_000, help="harmless documents for the screen to learn from")
+    parser.add_argument("--learn", type=int, default=8_000, help="harmless documents for the screen to learn from")
+    parser.add_argument("--learn-short", type=int, default=6_000, help="and harmless texts that are shorter")
     parser.add_argument("--clear", type=float, default=CLEAR, help="at most this share of the harmless")
-    parser.add_argument("--minimum-characters", type=int, default=500)
-    parser.add_argument("--maximum-characters", type=int, default=2_000)
     parser.add_argument("--peer-documents", type=int, default=192, help="that Detoxify.predict is timed on")
     parser.add_argument("--scores", type=Path, help="keep the model's scores and their CPU seconds here")
     parser.add_argument("--flagged", type=int, default=500, help="of those not cleared score so many; 0: all")

@@ -17,6 +17,7 @@ def calibrate(
     policy_name: str,
     corpora: tuple[str, ...],
     texts: tuple[str, ...],
+    teach: tuple[str, ...],
     out: Path,
     missed: float,
     clear: float,
@@ -47,10 +48,12 @@ def calibrate(
     show_progress()
     parts = [from_corpus(place, _folder(place, name), model) for name in corpora]
     parts += [from_files(place, path, model) for path in texts]
+    judged = {text for part, _ in parts for text in part}
+    parts += [from_files(place, path, model) for path in teach]
     found, scores_NL = together(parts)
-    screen, calibration = train(
-        found, scores_NL, dict(asked.thresholds.items()), model.digest, missed, out, enough=clear
-    )
+    only = [text for text in found if text not in judged]
+    thresholds = {str(label): value for label, value in asked.thresholds.items()}
+    screen, calibration = train(found, scores_NL, thresholds, model.digest, missed, out, enough=clear, teach=only)
     lines = {"model": str(out), "sha256": screen.sha256, "threshold": calibration.threshold}
     result = {"policy": policy.name, "screen": lines, **dataclasses.asdict(calibration)}
     _show(result)

@@ -165,6 +165,9 @@ def policies_calibrate(
     texts: Annotated[
         list[str] | None, typer.Option("--texts", help="files to score and learn from: JSON lines ... (repeatable)")
     ] = None,
+    teach: Annotated[
+        list[str] | None, typer.Option("--teach", help="files to learn from only: the figures are of the others")
+    ] = None,
     missed: Annotated[float, typer.Option("--missed", help="share of toxic texts that may be cleared")] = 0.01,
     clear: Annotated[float, typer.Option("--clear", help="share of harmless texts to clear, at most")] = 0.95,
     home: Home = None,
@@ -177,7 +180,9 @@ def policies_calibrate(
     conclude(
         "policies calibrate",
         json,
-        lambda: calibrate.calibrate(name, tuple(corpus or ()), tuple(texts or ()), out, missed, clear, home),
+        lambda: calibrate.calibrate(
+            name, tuple(corpus or ()), tuple(texts or ()), tuple(teach or ()), out, missed, clear, home
+        ),
     )
 
 

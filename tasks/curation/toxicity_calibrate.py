@@ -61,36 +61,40 @@ def calibrate(
     folder: Path,
     features: Features = Features(),
     enough: float = ENOUGH,
+    teach: Sequence[str] = (),
 ) -> tuple[Screen, Calibration]:
     """Train a screen, write it into `folder`, and find the threshold that misses at most `missed` of the toxic.
 
     `texts`: distinct; `scores_NL`: the model's, in the order of LABELS; `model`: its digest; `enough`: clear at most
-    this share of the harmless. UserError when there are too few texts, or too few toxic ones, to say anything.
+    this share of the harmless. `teach`: those of `texts` that only teach; threshold and figures are of the others.
+    UserError when there are too few of these, or too few toxic ones, to say anything.
     """
     margin_N = toxic_margin(scores_NL, thresholds)
-    toxic_N = margin_N >= 0
+    teachers = set(teach)
+    judged_N = np.array([text not in teachers for text in texts], dtype=bool)
+    count, toxic = int(judged_N.sum()), int((margin_N[judged_N] >= 0).sum())
     if np.isnan(margin_N).any():
         raise UserError("the toxicity model has no score for a label of the policy", where=", ".join(thresholds))
-    if len(texts) < MINIMUM_TEXTS or toxic_N.sum() < MINIMUM_TOXIC:
+    if count < MINIMUM_TEXTS or toxic < MINIMUM_TOXIC:
         raise UserError(
-            f"{len(texts):,} distinct texts, {int(toxic_N.sum()):,} of them toxic under the policy: too few to "
+            f"{count:,} distinct texts, {toxic:,} of them toxic under the policy: too few to "
             f"calibrate a screen ({MINIMUM_TEXTS:,} and {MINIMUM_TOXIC} at least)",
             where="policies calibrate",
             hint="add texts with --texts; hostile ones may come from another corpus than the one to be screened",
         )
     order = np.argsort([hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts])
     texts, margin_N = [texts[row] for row in order], margin_N[order]  # the same screen whatever the order was
-    toxic_N = margin_N >= 0
+    judged_N = judged_N[order]
     windows, owners_W = features.windows(texts)
     matrix = features.matrix(windows)
-    fold_N = np.arange(len(texts)) % FOLDS
+    fold_N = np.where(judged_N, np.cumsum(judged_N) % FOLDS, FOLDS)  # what only teaches is never held out
     held_out_N = np.zeros(len(texts))
     for fold in range(FOLDS):
         learn = np.flatnonzero(fold_N[owners_W] != fold)
         weights, bias = _fit(matrix[learn], owners_W[learn], margin_N)
         rows = np.flatnonzero(fold_N == fold)
         held_out_N[rows] = scores(features, weights, bias, [texts[row] for row in rows])
-    found = choose(held_out_N, toxic_N, missed, enough)
+    found = choose(held_out_N[judged_N], margin_N[judged_N] >= 0, missed, enough)
     weights, bias = _fit(matrix, owners_W, margin_N)
     about = {"model": model, "thresholds": dict(thresholds), "calibration": asdict(found)}
     return write_screen(folder, features, weights, bias, about), found

@@ -71,6 +71,13 @@ def test_a_screen_is_made_and_the_policy_with_its_lines_is_valid(tmp_path):
     again = run(*asked, "--out", tmp_path / "again", "--json", tmp_path / "again.json")  # from stored scores
     assert again.exit_code == 0
     assert json.loads((tmp_path / "again.json").read_text())["result"]["screen"]["sha256"] == screen["sha256"]
+    taught = [*list(lines(1000))[:5], *(f"The goblin {row} is a vile moron." for row in range(20))]
+    (tmp_path / "teach.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in taught))
+    more = ["--teach", tmp_path / "teach.jsonl", "--out", tmp_path / "more", "--json", tmp_path / "more.json"]
+    assert run(*asked, *more).exit_code == 0
+    other = json.loads((tmp_path / "more.json").read_text())["result"]
+    assert (other["texts"], other["toxic"]) == (result["texts"], result["toxic"])  # counted are the others
+    assert other["screen"]["sha256"] != screen["sha256"]
 
 
 @pytest.mark.parametrize(

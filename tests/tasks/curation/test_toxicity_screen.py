@@ -130,6 +130,22 @@ def test_calibration_learns_pins_and_does_not_depend_on_the_order(tmp_path):
     np.testing.assert_array_equal(scores(SMALL, *_tensors(tmp_path / "a"), fresh), screened)
 
 
+def test_what_only_teaches_is_learned_from_and_not_counted(tmp_path):
+    """Hostile texts of another kind teach their words; threshold and figures are of the judged ones alone."""
+    texts, scores_NL = corpus()
+    foreign = [f"You {word} number {n}, good for nothing." for word in ("zounderkite", "muppet") for n in range(60)]
+    both = np.concatenate([scores_NL, np.full((len(foreign), 6), 0.97)])
+    alone, found = calibrate(texts, scores_NL, THRESHOLDS, "m" * 16, 0.01, tmp_path / "a", SMALL)
+    taught, figures = calibrate(
+        [*texts, *foreign], both, THRESHOLDS, "m" * 16, 0.01, tmp_path / "b", SMALL, teach=foreign
+    )
+    assert (figures.texts, figures.toxic) == (found.texts, found.toxic)
+    fresh = [f"They call him a {word}, good for nothing." for word in ("zounderkite", "muppet")]
+    assert (taught.score_texts(fresh) > alone.score_texts(fresh) + 0.1).all()
+    with pytest.raises(UserError, match="120 distinct texts, 0 of them toxic"):
+        calibrate(foreign + texts[:120], both[:240] * 0, THRESHOLDS, "m" * 16, 0.01, tmp_path, SMALL, teach=foreign)
+
+
 def _tensors(folder):
     from safetensors.numpy import load_file
 
