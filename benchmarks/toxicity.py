@@ -31,9 +31,9 @@ from tasks.curation.toxicity_calibrate import calibrate, toxic_margin
 from tasks.curation.toxicity_cascade import cascade, interval
 from tasks.curation.toxicity_screen import Screen
 
-THRESHOLDS = {"toxicity": 0.9}
+THRESHOLDS = {"toxicity": 0.8}  # that of the shipped policies
 LENGTHS, SHORTEST = range(500, 2_001), 100  # characters of a document, and of a text to learn from
-CLEAR = 0.75  # of the harmless documents that were learned from, at most
+CLEAR = 0.8  # of the harmless documents that were learned from, at most
 MAXIMUM_MISSED = 0.001
 MISSED = 0.01  # of the toxic documents that were learned from
 JOINED = 150  # toxic documents, of the learners' half of the prompts, that the screen learns from
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("../shared/models/detoxify-minilm"))
     parser.add_argument("--part", choices=("all", "alone", "cascade"), default="all")
     parser.add_argument("--documents", type=int, default=10**9, help="at most, besides those to learn from")
-    parser.add_argument("--learn", type=int, default=8_000, help="harmless documents for the screen to learn from")
+    parser.add_argument("--learn", type=int, default=7_000, help="harmless documents for the screen to learn from")
     parser.add_argument("--learn-short", type=int, default=6_000, help="and harmless texts that are shorter")
     parser.add_argument("--clear", type=float, default=CLEAR, help="at most this share of the harmless")
     parser.add_argument("--peer-documents", type=int, default=192, help="that Detoxify.predict is timed on")
