@@ -13,9 +13,21 @@ MEDIA_MEASURES: dict[str, tuple[str, ...]] = {
     # width, height: pixels as found, orientation applied; aspect: the longer side by the shorter; colourfulness:
     # Hasler and Suesstrunk 2003; entropy: bits of the grey histogram; exif, gps: 1 where the file has such data
     "image": ("width", "height", "aspect", "colourfulness", "entropy", "frames", "exif", "gps"),
-    # seconds, sample_rate and channels as found; peak: largest magnitude, 1 at full scale; clipped_share: samples at
-    # full scale; silence_share: frames of 25 ms below -50 dB of full scale
-    "audio": ("seconds", "sample_rate", "channels", "peak", "clipped_share", "silence_share"),
+    # seconds, sample_rate (Hz) and channels as found; peak: largest magnitude, 1 at full scale; offset: mean, of full
+    # scale; rms: dB of full scale; clipped_share: samples in runs at a channel's extreme; silence_share: frames of 25
+    # ms below -60 dB of full scale or 40 dB beneath the loud ones; bandwidth: Hz; speech_share: by Silero's detector
+    "audio": (
+        "seconds",
+        "sample_rate",
+        "channels",
+        "peak",
+        "offset",
+        "rms",
+        "clipped_share",
+        "silence_share",
+        "bandwidth",
+        "speech_share",
+    ),  # fmt: skip
     # of the caption or transcript; 0 where there is none
     "pair": ("words", "characters"),
 }

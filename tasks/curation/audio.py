@@ -1,101 +1,243 @@
-"""Audio clips made regular by libsndfile: judged by the header first, then decoded, mixed, resampled, written anew."""
+"""Audio made regular: 16-bit mono FLAC at one rate, or quarantined with its rule; and measured on the way.
+
+The stated rules. Only containers of `audio_containers.ALLOWED` are opened, by libsndfile. Bytes, rate, channels and
+declared length are checked before a sample is decoded, decoding stops at the longest length allowed whatever the header
+said, and the memory used does not depend on rate or channels. Channels are mixed by their mean; the mix is resampled
+(soxr, high quality); a constant offset above 0.001 of full scale is taken out; what exceeds full scale is scaled down
+by one gain; the rest is rounded to 16 bits without dither. So 16-bit mono of the settings' rate stays as it was, sample
+for sample. Every tag, cover picture and comment is left behind. A sample that is no number, missing samples and errors
+of the decoder quarantine: nothing is guessed.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from tasks.curation import voice_activity
+from tasks.curation.audio_containers import missing_bytes, sniff
+from tasks.curation.audio_measures import Peaks, measure
 from tasks.curation.media import AudioSettings, Regular, refused
 
-VERSION = 1
-FULL_SCALE = 0.999
-SILENT_DECIBEL = -50.0
-_FRAME_SECONDS = 0.025
-_MAXIMUM_CHANNELS = 32
-_BLOCK = 1 << 16
+VERSION = 2
+
+RATES = 1_000, 384_000  # Hz that are resampled; beyond them a header lies or the clip is no sound
+CHANNELS = 8
+OFFSET = 1e-3  # of full scale: a smaller mean is the signal's own
+_BLOCK = 1 << 18  # samples over all channels that are decoded at a time
+_ENDLESS = 1 << 48  # frames: so much libsndfile says where a header gives no number
+_SLACK = 2 * 1152  # frames by which the length in the header of an MPEG stream may differ
+
+
+class Refused(Exception):
+    """This payload is quarantined: its rule and what is wrong with it."""
+
+    def __init__(self, rule: str, detail: str) -> None:
+        super().__init__(detail)
+        self.rule, self.detail = rule, detail
+
+
+@dataclass
+class _Header:
+    """What a container says of itself; `frames` may be untrue or 0 (unknown)."""
+
+    kind: str
+    frames: int
+    sample_rate: int
+    channels: int
+    subtype: str
+
+
+@dataclass
+class _Mixed:
+    """The mean of the channels at the settings' rate, float32, and what was seen in the channels on the way."""
+
+    samples: np.ndarray
+    frames: int
+    peaks: Peaks = field(default_factory=Peaks)
+
+
+def models() -> dict[str, str]:
+    """SHA-256 of the models whose measures are taken, by name."""
+    return {voice_activity.MODEL: voice_activity.weights_sha256()}
 
 
 def regularise_audio(payload: bytes, settings: AudioSettings) -> Regular:
-    """The clip in `payload` as `settings` want it, and its measures; or the rule that quarantines it."""
+    """The clip as 16-bit mono FLAC at the settings' rate with its measures, or the rule that quarantines it.
+
+    Measures: `seconds`, `sample_rate` (Hz), `channels`, `peak` and `offset` (of full scale), `rms` (dB of full scale),
+    `clipped_share` as found; `silence_share`, `bandwidth` (Hz) and `speech_share` of what is written. A quarantined
+    clip has those that its header told.
+    """
+    known: dict[str, float] = {}
+    try:
+        header = read_header(payload)
+        known = {"sample_rate": float(header.sample_rate), "channels": float(header.channels)}
+        if header.frames:
+            known["seconds"] = round(header.frames / header.sample_rate, 4)
+        if header.frames > settings.maximum_seconds * header.sample_rate:
+            raise Refused("too_long", f"{known['seconds']:.1f} s, limit {settings.maximum_seconds:g} s")
+        mixed = _decode(payload, header, settings)
+    except Refused as problem:
+        return refused(problem.rule, problem.detail, known)
+    known["seconds"] = round(mixed.frames / header.sample_rate, 4)
+    samples = _within_full_scale(mixed.samples)
+    if not len(samples):
+        return refused("empty", "no sample at the rate that is written", known)
+    measures = known | mixed.peaks.measures() | measure(samples, settings.sample_rate)
+    return Regular(encode(samples, settings.sample_rate), mixed.frames, measures=measures)
+
+
+def read_header(payload: bytes) -> _Header:
+    """What the container says, checked; Refused when it must not be decoded. `too_long` is the caller's."""
+    kind, problem = sniff(payload)
+    if problem:
+        raise Refused(*problem.split("\t"))
+    try:
+        missing = missing_bytes(payload, kind)
+    except ValueError as error:
+        raise Refused("undecodable", str(error)) from None
+    if missing:
+        raise Refused("truncated", f"{missing} missing")
     import soundfile
 
-    if not payload:
-        return refused("empty", "no bytes")
     try:
         with soundfile.SoundFile(io.BytesIO(payload)) as file:
-            return _regular(file, settings)
-    except soundfile.LibsndfileError as error:
-        return refused("undecodable", f"libsndfile error {error.code}")
-    except (RuntimeError, ValueError, OSError, MemoryError) as error:
-        return refused("undecodable", type(error).__name__)
+            frames = file.frames if 0 < file.frames < _ENDLESS else 0
+            header = _Header(kind, frames, file.samplerate, file.channels, file.subtype)
+    except (soundfile.LibsndfileError, ValueError, RuntimeError, OverflowError) as error:
+        raise Refused("undecodable", _reason(error)) from None
+    if not RATES[0] <= header.sample_rate <= RATES[1]:
+        raise Refused("unsupported", f"{header.sample_rate} Hz")
+    if not 1 <= header.channels <= CHANNELS:
+        raise Refused("unsupported", f"{header.channels} channels")
+    return header
 
 
-def _regular(file, settings: AudioSettings) -> Regular:
-    rate, channels, frames = file.samplerate, file.channels, file.frames
-    if not 0 < channels <= _MAXIMUM_CHANNELS or rate <= 0:
-        return refused("unsupported", f"{channels} channels at {rate} Hz")
-    if frames > settings.maximum_seconds * rate:
-        return refused("too_long", f"{frames / rate:.1f} s, limit {settings.maximum_seconds:g} s")
-    mono, peak, clipped = _mixed(file, int(settings.maximum_seconds * rate) + 1)
-    if len(mono) == 0:
-        return refused("empty", "no samples")
-    if len(mono) < frames:
-        return refused("truncated", f"{len(mono)} of {frames} frames")
-    if not np.isfinite(mono).all():
-        return refused("undecodable", "samples that are no numbers")
-    measures = {
-        "seconds": len(mono) / rate,
-        "sample_rate": float(rate),
-        "channels": float(channels),
-        "peak": peak,
-        "clipped_share": clipped / (len(mono) * channels),
-        "silence_share": silence_share(mono, rate),
-    }
-    data = encode(resampled(mono, rate, settings.sample_rate), settings.sample_rate)
-    return Regular(data, len(mono), measures={name: round(value, 4) for name, value in measures.items()})
+def _decode(payload: bytes, header: _Header, settings: AudioSettings) -> _Mixed:
+    """Decode a block at a time, mix and resample; Refused when samples are missing, no numbers, or too many."""
+    import soxr
+
+    limit = int(settings.maximum_seconds * header.sample_rate)
+    resampler = None
+    if header.sample_rate != settings.sample_rate:
+        resampler = soxr.ResampleStream(header.sample_rate, settings.sample_rate, 1, "float32", "HQ")
+    parts: list[np.ndarray] = []
+    peaks, frames = Peaks(), 0
+    for block in _blocks(payload, header):
+        frames += len(block)
+        if frames > limit:
+            raise Refused("too_long", f"limit {settings.maximum_seconds:g} s")
+        if not np.isfinite(block).all():
+            raise Refused("undecodable", "a sample that is no finite number")
+        peaks.add(block)
+        mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)
+        parts.append(mono if resampler is None else resampler.resample_chunk(mono))
+    if frames == 0:
+        raise Refused("empty", "no samples")
+    slack = _SLACK if header.kind == "mp3" else 0
+    if frames + slack < header.frames:
+        raise Refused("truncated", f"{frames} of {header.frames} samples")
+    if resampler is not None:
+        parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+    return _Mixed(np.concatenate(parts), frames, peaks)
 
 
-def _mixed(file, limit: int) -> tuple[np.ndarray, float, int]:
-    """(mean of the channels, peak, samples at full scale) of at most `limit` frames, read a block at a time."""
-    parts, total, peak, clipped = [], 0, 0.0, 0
-    while total < limit:
-        block = file.read(min(_BLOCK, limit - total), dtype="float32", always_2d=True)
-        if len(block) == 0:
-            break
-        size = np.abs(block)
-        peak, clipped = max(peak, float(size.max())), clipped + int((size >= FULL_SCALE).sum())
-        parts.append(block.mean(axis=1))
-        total += len(block)
-    return (np.concatenate(parts) if parts else np.empty(0, np.float32)), peak, clipped
-
-
-def silence_share(mono: np.ndarray, rate: int) -> float:
-    """The share of frames of 25 ms whose root mean square lies below -50 dB of full scale."""
-    size = max(1, int(rate * _FRAME_SECONDS))
-    count = max(1, len(mono) // size)
-    frames = np.resize(mono, count * size) if len(mono) < size else mono[: count * size]
-    power = np.square(frames.reshape(count, size).astype(np.float64)).mean(axis=1)
-    return float((power < 10 ** (SILENT_DECIBEL / 10)).mean())
-
-
-def resampled(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """`mono` at `wanted` Hz, by a polyphase filter."""
-    from math import gcd
-
-    from scipy.signal import resample_poly
-
-    if rate == wanted:
-        return mono
-    common = gcd(rate, wanted)
-    return resample_poly(mono.astype(np.float64), wanted // common, rate // common).astype(np.float32)
-
-
-def encode(mono: np.ndarray, rate: int) -> bytes:
-    """FLAC of 16 bits."""
+def _blocks(payload: bytes, header: _Header, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+    """float32 [frames, channels] from `start` on; Refused when the decoder fails."""
     import soundfile
 
-    samples = np.clip(np.rint(mono.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
+    stream = io.BytesIO(payload)
+    done = start
+    try:
+        with _forward(stream) as file:
+            if start:
+                file.seek(start)
+            while stop is None or done < stop:
+                wanted = max(1, _BLOCK // header.channels)
+                wanted = wanted if stop is None else min(wanted, stop - done)
+                block = file.read(wanted, dtype="float32", always_2d=True)
+                if not len(block):
+                    return
+                done += len(block)
+                yield block
+    except (soundfile.LibsndfileError, ValueError, RuntimeError) as error:
+        # The decoder had every byte and wanted more: the end is missing. Else the bytes are damaged.
+        rule = "truncated" if stream.tell() >= len(payload) else "undecodable"
+        raise Refused(rule, f"after {done} of {header.frames} samples: {_reason(error)}") from None
+
+
+def _forward(stream: io.BytesIO) -> Any:
+    """A file that is read from front to back: soundfile seeks after each read, which fails where no length is known."""
+    import soundfile
+
+    class Forward(soundfile.SoundFile):
+        def seekable(self) -> bool:
+            return False
+
+    return Forward(stream)
+
+
+def _within_full_scale(samples: np.ndarray) -> np.ndarray:
+    """Without a constant offset, and scaled down where it exceeds full scale."""
+    if not len(samples):
+        return samples
+    offset = float(samples.mean(dtype=np.float64))
+    if abs(offset) > OFFSET:
+        samples = (samples - offset).astype(np.float32)
+    peak = float(np.abs(samples).max())
+    return (samples / peak).astype(np.float32) if peak > 1 else samples
+
+
+def encode(samples: np.ndarray, sample_rate: int) -> bytes:
+    """16-bit FLAC of float samples within full scale: the same bytes for the same samples."""
+    import soundfile
+
+    whole = np.clip(np.rint(samples.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    stream = io.BytesIO()
+    soundfile.write(stream, whole, sample_rate, format="FLAC", subtype="PCM_16")
+    return stream.getvalue()
+
+
+def decode(payload: bytes) -> tuple[np.ndarray, int]:
+    """float32 samples [N] and rate of a regular clip. ValueError when it is none."""
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(io.BytesIO(payload), dtype="float32")
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise ValueError("this is no audio that can be decoded") from error
+    if samples.ndim != 1:
+        raise ValueError("a regular clip has one channel")
+    return samples, int(rate)
+
+
+def split_audio(payload: bytes, seconds: float) -> Iterator[tuple[str, bytes]]:
+    """("seconds=0-60", a lossless file) for each piece of a clip longer than `seconds`; nothing for one that is not.
+
+    A piece is `seconds` long, the last one what remains; rate and channels stay. Refused as for a whole clip.
+    """
+    import soundfile
+
+    header = read_header(payload)
+    if header.frames <= seconds * header.sample_rate:
+        return
+    exact: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
+    if header.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
+        exact = {"format": "WAV", "subtype": "FLOAT"}
+    step = max(1, int(seconds * header.sample_rate))
+    for start in range(0, header.frames, step):
+        stop = min(start + step, header.frames)
+        samples = np.concatenate([*_blocks(payload, header, start, stop), np.empty((0, header.channels), np.float32)])
+        stream = io.BytesIO()
+        soundfile.write(stream, samples, header.sample_rate, **exact)
+        yield f"seconds={start / header.sample_rate:g}-{stop / header.sample_rate:g}", stream.getvalue()
+
+
+def _reason(error: Exception) -> str:
+    """libsndfile's own words, without the name of the stream."""
+    return str(getattr(error, "error_string", "") or type(error).__name__)[:200]

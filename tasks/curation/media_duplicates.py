@@ -10,6 +10,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ VERSION = 1
 
 #: kind -> module:function of (payloads, threshold) -> verified pairs. It is given one record of each class, and yields
 #: (record_id, record_id, similarity) of the pairs whose similarity reaches the threshold, each once, in any order.
-FINDERS: dict[str, str] = {}
+FINDERS: dict[str, str] = {"audio": "tasks.curation.audio_duplicates:find_audio_pairs"}
 Finder = Callable[["Payloads", float], Iterable[tuple[str, str, float]]]
 
 
@@ -43,6 +44,16 @@ class Payloads:
             yield from zip(block["record_id"].to_pylist(), block["regular"].to_pylist(), strict=True)
 
 
+def finder_version(kind: str) -> int:
+    """The VERSION of the module that finds near pairs of this kind; 0 where there is none."""
+    found: int = _module(kind).VERSION if kind in FINDERS else 0
+    return found
+
+
+def _module(kind: str) -> Any:
+    return importlib.import_module(FINDERS[kind].partition(":")[0])
+
+
 def find_media_pairs(
     ingested: Stage, media: Stage, kind: str, near: float | None, progress: Callable[[int], None] | None = None
 ) -> Similar:
@@ -57,8 +68,7 @@ def find_media_pairs(
         return Similar(table, PAIR_SCHEMA.empty_table())
     if kind not in FINDERS:
         raise UserError(f"near duplicates among {kind} cannot be found", where="policy: duplicates", hint="remove it")
-    module, _, name = FINDERS[kind].partition(":")
-    find: Finder = getattr(importlib.import_module(module), name)
+    find: Finder = getattr(_module(kind), FINDERS[kind].partition(":")[2])
     first: dict[str, int] = {}
     for row, name in enumerate(classes):
         first.setdefault(name, row)

@@ -61,10 +61,16 @@ class Media:
         )
 
     def config(self) -> dict[str, Any]:
-        """The kind, its settings, the measures, and the versions of what decodes."""
+        """The kind, its settings, the measures, and the versions and models of what decodes and measures."""
         module: Any = {"image": images, "audio": audio}[self.media]
         settings = asdict(getattr(self.settings, self.media))
-        return {"media": self.media, "settings": settings, "measures": measured(self.media), "step": module.VERSION}
+        models = {"models": audio.models()} if self.media == "audio" else {}
+        return {
+            "media": self.media,
+            "settings": settings,
+            "measures": measured(self.media),
+            "step": module.VERSION,
+        } | models
 
     def score(self, batch: pa.Table) -> pa.Table:
         """The columns of `schema` for each row of ``media`` and ``payload``."""

@@ -130,7 +130,7 @@ def _decided(given: Iterator[pa.Table], policy: Policy, advance: Callable[[int],
 def media_pairs_stage(home: Home, ingested: Stage, media: Stage, policy: Policy) -> Stage:
     """As `pairs_stage`, of images or clips: classes of those that are equal once made regular, texts beside them
     included, and verified pairs where the policy asks for near duplicates."""
-    from tasks.curation.media_duplicates import VERSION, find_media_pairs
+    from tasks.curation.media_duplicates import VERSION, find_media_pairs, finder_version
 
     kind = kind_of(media)
     near = {"image": policy.duplicates.images, "audio": policy.duplicates.audio}[kind]
@@ -140,6 +140,8 @@ def media_pairs_stage(home: Home, ingested: Stage, media: Stage, policy: Policy)
             find_media_pairs(ingested, media, kind, near, advance).write(folder)
 
     inputs = {"media": media.digest, "records": ingested.digest, "threshold": near}
+    if near is not None:
+        inputs["finder"] = finder_version(kind)
     return run_stage(home.stages, MEDIA_DUPLICATES, VERSION, inputs, build)
 
 

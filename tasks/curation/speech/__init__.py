@@ -1,0 +1,1 @@
+"""A small formant synthesiser: speech with transcripts for tests, demonstrations and benchmarks, without a download."""
