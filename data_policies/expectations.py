@@ -31,7 +31,7 @@ HEX_32, HEX_64 = r"^[0-9a-f]{32}$", r"^[0-9a-f]{64}$"
 _NAME = r"[A-Za-z0-9_.-]+"
 #: Every rule that a ledger may name; "" where none decided.
 RULE = (
-    r"^(?:|ingest\.(?:utf8|json|truncated|empty|too_large)|licence\.(?:unknown|missing|conflict|not_allowed|vendored|opt_out)"
+    r"^(?:|ingest\.(?:utf8|json|truncated|empty|too_large|refused)|licence\.(?:unknown|missing|conflict|not_allowed|vendored|opt_out)"
     r"|duplicate\.(?:exact|near|substring)"
     rf"|(?:media|image|audio|pair|language|quality|pii|toxicity|contamination|override|error)\.{_NAME})$"
 )

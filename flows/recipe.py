@@ -29,8 +29,6 @@ from tasks.errors import UserError, explain
 from tasks.learning.evaluate_config import Evaluate, ImageProbe, LinearProbe, MaskedTokens, NextTokens
 from tasks.stages import sha256_json
 
-#: Kinds of sources that hold images.
-IMAGE_KINDS = {source.kind for source in get_args(SourceConfig) if source.media == "image"}
 AnySource = Annotated[SourceConfig, Field(discriminator="kind")]
 
 
@@ -105,9 +103,11 @@ class Recipe(_Part):
             return value
         sources, objective = value.get("sources"), value.get("objective")
         first = sources[0] if isinstance(sources, list | tuple) and sources else None
-        kind = first.get("kind") if isinstance(first, dict) else getattr(first, "kind", None)
+        known = {source.kind: source.media for source in get_args(SourceConfig)}
+        said = first if isinstance(first, dict) else {key: getattr(first, key, None) for key in ("kind", "media")}
+        holds = said.get("media") or known.get(said.get("kind"))
         method = objective.get("method") if isinstance(objective, dict) else getattr(objective, "method", None)
-        if method in IMAGE_METHODS or (objective is None and kind in IMAGE_KINDS):
+        if method in IMAGE_METHODS or (objective is None and holds == "image"):
             defaults = {"objective": SimCLR(), "encoder": ImageEncoder(), "evaluate": (ImageProbe(),)}
             return defaults | value
         return value

@@ -8,21 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tasks.curation.records import Source
-from tasks.curation.sources.media import MediaSource, Name
+from tasks.curation.sources.fields import STRICT, Columns, Limit, Name, RecordField
+from tasks.curation.sources.media import MediaSource
 
-STRICT = ConfigDict(extra="forbid")
-
-#: What a row may say about its record. `licence_url` is licence evidence of its own.
-RecordField = Literal[
-    "id", "text", "licence", "licence_url", "uri", "source", "label", "group", "language",
-    "x_robots_tag", "tdm_reservation", "ai_txt",
-]  # fmt: skip
-Columns = Annotated[dict[RecordField, str], Field(description="record field: the column that holds it")]
-Limit = Annotated[int, Field(ge=1, le=1_000_000_000, description="UTF-8 bytes; a longer text is quarantined")]
+__all__ = ["Files", "HuggingFace", "PythonDocs", "RecordField", "SourceConfig", "open_source"]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

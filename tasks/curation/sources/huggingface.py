@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.curation.records import Evidence, Raw
 from tasks.curation.sources import HuggingFace
@@ -31,18 +31,23 @@ class HuggingFaceSource:
     bytes. Without an id the locator is the data set's name and its split.
     """
 
+    _decisive: ClassVar[tuple[str, ...]] = ("subset", "split", "columns", "licence", "maximum_text_bytes")
+
     def __init__(self, config: HuggingFace) -> None:
         self.name = config.name
         self.read_count = 0
         self.config = config
         self.folder = _local_folder(config.path)
-        self.rows = RowReader(config.columns, config.licence, config.maximum_text_bytes)
+        self.rows = self._reader()
         base = self.folder.name if self.folder else config.path
         self.where = "/".join(part for part in (base, config.subset, config.split) if part)
         self._data, self._revision = _load(config, self.folder)
         names = self._data.column_names
         if names is not None and not self.rows.has_text(names):
             raise missing_text(self.where, names, self.rows)
+
+    def _reader(self) -> RowReader:
+        return RowReader(self.config.columns, self.config.licence, self.config.maximum_text_bytes)
 
     def total_bytes(self) -> int:
         """Bytes of the local files; of a hub data set what its card gives as its size, 0 where it gives none."""
@@ -58,8 +63,9 @@ class HuggingFaceSource:
     @cached_property
     def _digest(self) -> str:
         said = asdict(self.config)
-        keys = ("subset", "split", "columns", "licence", "maximum_text_bytes")
-        described: dict[str, Any] = {key: said[key] for key in keys} | {"card": [list(pair) for pair in self._card]}
+        described: dict[str, Any] = {key: said[key] for key in self._decisive} | {
+            "card": [list(pair) for pair in self._card]
+        }
         if self.folder:
             described["files"] = [[relative, _sha256(path)] for relative, path in self._local_files()]
         else:

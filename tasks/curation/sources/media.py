@@ -1,56 +1,121 @@
 """What a recipe may say of sources of images and audio clips.
 
-To add a source: a config here with its `kind`, `opened_by` (module:class) and `media`, its name in `MediaSource`, and
-the module; its records are `Raw` with `media` and the payload as found (tasks/curation/records.py).
+To add a source: a config here with its `kind`, `opened_by` (module:class), `media` and `captions`, its name in
+`MediaSource`, and the module; its records are `Raw` with `media` and the payload as found (tasks/curation/records.py).
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid")
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
-Path = Annotated[str, Field(min_length=1)]
-PayloadLimit = Annotated[int, Field(ge=1, le=1 << 31, description="bytes as found; a larger file is quarantined")]
+from tasks.curation.sources.fields import STRICT, MediaColumns, Name, Path, PayloadLimit
+
+FOLDER = "tasks.curation.sources.folders:FolderSource"
+Media = Literal["image", "audio"]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Images:
-    """A folder of images, a glob, or any fsspec URL; an image's label is the name of the folder that it lies in.
+    """Images: a folder, a glob or any fsspec URL of files; or a table (CSV, JSON lines, Parquet) of paths or bytes.
 
-    `licence` is an SPDX expression for every file; a licence file at the top of the folder is evidence, too.
+    An image's label is the name of the folder that it lies in. A ``metadata.csv``, ``.jsonl`` or ``.parquet`` at the
+    top of a folder, with a column ``file_name``, says more of its files, as in `imagefolder` data sets. `columns`
+    renames a table's columns; `licence` is an SPDX expression for every file that has none of its own; a licence file
+    at the top of the folder is evidence, too.
     """
 
     kind: Literal["images"] = "images"
     name: Name
     path: Path
+    columns: MediaColumns = Field(default_factory=dict)
     licence: str | None = None
     maximum_bytes: PayloadLimit = 64 << 20
 
-    opened_by: ClassVar[str] = "tasks.curation.sources.folders:FolderSource"
-    media: ClassVar[str] = "image"
+    opened_by: ClassVar[str] = FOLDER
+    media: ClassVar[Media] = "image"
     captions: ClassVar[bool] = False
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Audio:
-    """A folder of audio clips, a glob, or any fsspec URL; a clip's label is the name of the folder that it lies in.
-
-    `licence` is an SPDX expression for every file; a licence file at the top of the folder is evidence, too.
-    """
+    """Audio clips, as `images`; ``metadata.csv`` as in `audiofolder` data sets."""
 
     kind: Literal["audio"] = "audio"
     name: Name
     path: Path
+    columns: MediaColumns = Field(default_factory=dict)
     licence: str | None = None
     maximum_bytes: PayloadLimit = 256 << 20
 
-    opened_by: ClassVar[str] = "tasks.curation.sources.folders:FolderSource"
-    media: ClassVar[str] = "audio"
+    opened_by: ClassVar[str] = FOLDER
+    media: ClassVar[Media] = "audio"
     captions: ClassVar[bool] = False
 
 
-MediaSource = Images | Audio
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Pairs:
+    """Images or clips with a text each: as `images`, with captions.
+
+    In a folder a file's text lies beside it under the same name: ``.txt``, or ``.json`` with ``text`` (or caption,
+    transcript) and whatever else is known (licence, label, group, uri). In a table it is the column ``text``.
+    """
+
+    kind: Literal["pairs"] = "pairs"
+    name: Name
+    path: Path
+    media: Media = "image"
+    columns: MediaColumns = Field(default_factory=dict)
+    licence: str | None = None
+    maximum_bytes: PayloadLimit = 256 << 20
+
+    opened_by: ClassVar[str] = FOLDER
+    captions: ClassVar[bool] = True
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class WebDataset:
+    """Tars in the WebDataset form: members KEY.EXT of one key make a sample; also gzipped; a file, folder, glob or URL.
+
+    Its image or clip is the first member with a suffix of its kind, its text ``.txt`` (with `captions`), the rest is
+    told by ``.json``, as of `pairs`. Nothing is unpacked; what could escape or run is refused with its reason.
+    """
+
+    kind: Literal["webdataset"] = "webdataset"
+    name: Name
+    path: Path
+    media: Media = "image"
+    captions: bool = False
+    columns: MediaColumns = Field(default_factory=dict)
+    licence: str | None = None
+    maximum_bytes: PayloadLimit = 64 << 20
+
+    opened_by: ClassVar[str] = "tasks.curation.sources.tars:TarSource"
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class HuggingFaceMedia:
+    """A data set of the Hugging Face hub, or a local copy of one, with a column of images or clips.
+
+    Their bytes are taken as they are stored; `datasets` decodes nothing. `path`, `subset`, `split`, `streaming` and
+    `licence` as of `huggingface`; `captions`: the column ``text`` (or caption, transcript) belongs to the sample.
+    """
+
+    kind: Literal["huggingface-media"] = "huggingface-media"
+    name: Name
+    path: Path
+    media: Media = "image"
+    captions: bool = False
+    subset: str | None = None
+    split: Annotated[str, Field(min_length=1)] = "train"
+    streaming: bool = False
+    columns: MediaColumns = Field(default_factory=dict)
+    licence: str | None = None
+    maximum_bytes: PayloadLimit = 64 << 20
+
+    opened_by: ClassVar[str] = "tasks.curation.sources.huggingface_media:HuggingFaceMediaSource"
+
+
+MediaSource = Images | Audio | Pairs | WebDataset | HuggingFaceMedia

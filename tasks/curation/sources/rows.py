@@ -60,6 +60,11 @@ class RowReader:
         names = {name for names in self.columns.values() for name in names}
         return [name for name in available if name in names]
 
+    @property
+    def needed(self) -> tuple[str, str]:
+        """(column, field) that a table must have."""
+        return self.columns["text"][0], "text"
+
     def has_text(self, available: list[str]) -> bool:
         return self.columns["text"][0] in available
 

@@ -66,11 +66,11 @@ def _header(data: bytes, fields: list[str] | None, path: str, rows: RowReader) -
 
 
 def missing_text(path: str, names: list[str], rows: RowReader) -> UserError:
-    """The error of a table in which no column is the text."""
-    hint = (
-        f"its columns: {', '.join(names[:20]) or 'none'}; name the one that holds the text in `columns: {{text: ...}}`"
-    )
-    return UserError(f"there is no column '{rows.columns['text'][0]}'", where=path, hint=hint)
+    """The error of a table in which no column is the text (or says where the image or clip is)."""
+    column, field = rows.needed
+    known = ", ".join(names[:20]) or "none"
+    hint = f"its columns: {known}; name the one that holds the {field} in `columns: {{{field}: ...}}`"
+    return UserError(f"there is no column '{column}'", where=path, hint=hint)
 
 
 def _csv_records(

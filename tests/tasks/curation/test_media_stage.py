@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_chain import POLICY, clip, media_chain, picture, write_files
 
-from data_policies.schema import Range
+from data_policies.load import load_policy
+from data_policies.schema import Languages, Range
 from tasks.curation.blocks import write_byte_blocks
 from tasks.curation.media import AudioSettings, ImageSettings, MediaSettings, refused
 from tasks.curation.records import PAYLOAD_SCHEMA, RECORD_SCHEMA, Engine
 from tasks.curation.shards import read_index
-from tasks.curation.sources.media import Audio, Images
+from tasks.curation.sources.media import Audio, Images, Pairs
 from tasks.errors import UserError
 from tasks.governance.corpus import build_corpus, reopen
 from tasks.governance.erasure import erase
@@ -234,3 +235,70 @@ def test_row_groups_of_payloads_do_not_depend_on_how_they_came(sizes, cut, limit
         held = [len(value) for value in read.read_row_group(group)["payload"].to_pylist()]
         assert len(held) <= 7
         assert sum(held[:-1]) < limit  # it ended with the row that reached the limit, or before
+
+
+ENGLISH = "The miller carries a heavy sack of grain to the village before sunrise"
+CAPTIONED = {
+    "1.png": picture(1), "1.txt": f"{ENGLISH}.".encode(),
+    "2.png": picture(2), "2.txt": f"{ENGLISH}, ask jane.doe@kornmuehle.de about it.".encode(),
+    "3.png": picture(3), "3.txt": "Der Müller trägt vor Sonnenaufgang einen schweren Sack Korn ins Dorf.".encode(),
+    "4.png": picture(4), "4.txt": b"  ",
+    "5.png": picture(5), "5.json": b'{"caption": "Grain", "licence": "CC-BY-NC-4.0"}',
+    "6.png": picture(1), "6.txt": f"{ENGLISH}. This is another text beside the same picture.".encode(),
+    "7.png": picture(1), "7.txt": f"{ENGLISH}.".encode(),
+}  # fmt: skip
+
+
+def test_a_caption_is_asked_what_a_text_is_asked(tmp_path):
+    home = Home.at(tmp_path / "home")
+    source = Pairs(name="pairs", path=str(write_files(tmp_path / "in", CAPTIONED)), licence="CC0-1.0")
+    policy = dataclasses.replace(POLICY, languages=Languages(allow=("en",)), pairs={"characters": Range(max=200)})
+    version, _ = build_corpus(home, media_chain(home, [source], policy), policy, Engine())
+    assert verify(version) == []
+    rows = {row["uri"]: row for row in read_ledger(version / "ledger").to_pylist()}
+    fate = {name: (row["verdict"], row["rule"]) for name, row in rows.items()}
+    assert fate["2.png"] == ("redact", "pii.email")
+    assert fate["3.png"] == ("drop", "language.not_allowed")
+    assert fate["4.png"] == ("keep", None)  # no text, nothing to ask
+    assert fate["5.png"] == ("drop", "licence.not_allowed")
+    assert fate["6.png"] == ("keep", None)  # the same picture, another text
+    assert sorted([fate["1.png"], fate["7.png"]], key=str) == [("drop", "duplicate.exact"), ("keep", None)]
+    texts = {}
+    for path in sorted((version / "shards").glob("*.tar")):
+        with tarfile.open(path) as tar:
+            names = tar.getnames()
+            assert [name.partition(".")[2] for name in names] == ["json", "png", "txt"] * (len(names) // 3)
+            for name in names[2::3]:
+                texts[name.partition(".")[0]] = tar.extractfile(name).read().decode()
+    assert texts[rows["4.png"]["record_id"]] == ""
+    redacted = texts[rows["2.png"]["record_id"]]
+    assert "jane.doe" not in redacted
+    assert redacted.startswith(ENGLISH)
+    for name, row in rows.items():
+        if row["shard"]:
+            whole = picture_written(CAPTIONED[name]) + texts[row["record_id"]].encode()
+            assert row["sample_sha256"] == hashlib.sha256(whole).hexdigest()
+
+
+def picture_written(data: bytes) -> bytes:
+    from tasks.curation.images import regularise_image
+
+    return regularise_image(data, ImageSettings()).data
+
+
+def test_captions_are_scored_for_toxicity_by_their_text(tmp_path):
+    """Two texts beside one picture: the content is equal, the scores are not."""
+    from tasks.curation.toxicity_stage import toxicity_stage
+
+    files = {"1.png": picture(1), "1.txt": b"You are a stupid idiot and I hate you, you moron", "2.png": picture(1)}
+    files |= {"2.txt": f"{ENGLISH}.".encode(), "3.png": picture(3)}
+    home = Home.at(tmp_path / "home")
+    source = Pairs(name="pairs", path=str(write_files(tmp_path / "in", files)), licence="CC0-1.0")
+    policy = dataclasses.replace(POLICY, toxicity=load_policy("open-definition").toxicity)
+    curated = media_chain(home, [source], POLICY)
+    stage = toxicity_stage(home, curated.ingested, curated.scored, policy, Engine())
+    scores = pq.read_table(f"{stage.path}/scores.parquet").to_pylist()
+    uris = pq.read_table(f"{curated.ingested.path}/records.parquet", columns=["uri"])["uri"].to_pylist()
+    by_name = dict(zip(uris, scores, strict=True))
+    assert by_name["1.png"]["toxicity.toxicity"] > 0.5 > by_name["2.png"]["toxicity.toxicity"]
+    assert by_name["3.png"]["scored_by"] == "not_needed"
