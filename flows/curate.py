@@ -22,6 +22,7 @@ from tasks.curation.records import Engine
 from tasks.curation.toxicity_stage import toxicity_stage
 from tasks.governance import bias
 from tasks.governance import corpus as corpora
+from tasks.governance.ledger import ledger_blocks
 from tasks.governance.manifest import Manifest
 from tasks.governance.report import read_cascade
 from tasks.home import Home
@@ -112,10 +113,11 @@ def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list
 
 def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
     """A corpus version as ``--json`` shows it."""
-    import pyarrow.parquet as pq
-
-    ledger = pq.read_table(folder / "ledger", columns=[*bias.COLUMNS, "rule"])
-    rules = Counter(zip(ledger["verdict"].to_pylist(), ledger["rule"].to_pylist(), strict=True))
+    tally = bias.Tally()
+    rules: Counter[tuple[str, str | None]] = Counter()
+    for block in ledger_blocks(folder / "ledger", [*bias.COLUMNS, "rule"]):
+        tally.add(block)
+        rules.update(zip(block["verdict"].to_pylist(), block["rule"].to_pylist(), strict=True))
     gate = json.loads((folder / "gate.json").read_text())
     failed = [item for item in gate["results"] if not item["passed"]]
     return {
@@ -129,7 +131,7 @@ def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
             "checked": len(gate["results"]),
             "failed": [{"expectation": item["expectation"], "record_ids": item["record_ids"]} for item in failed],
         },
-        "disparities": bias.disparities(bias.rates(ledger)),
+        "disparities": bias.disparities(tally.rates()),
         "shards": len(manifest.shards),
         "samples": sum(manifest.splits.values()),
         "splits": manifest.splits,

@@ -91,7 +91,10 @@ def write_blocks(tables: Iterator[pa.Table], path: Path, schema: pa.Schema, rows
                 full = count - count % rows
                 for start in range(0, full, rows):
                     writer.write_table(whole.slice(start, rows).combine_chunks(), row_group_size=rows)
-                waiting, count = [whole.slice(full)], count - full
+                rest = pa.array(np.arange(full, count))
+                waiting, count = [whole.take(rest)], count - full  # a slice would hold on to the whole
+                del whole
+            del table  # while the next one is made
         if count:
             writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=rows)
 

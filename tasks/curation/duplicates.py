@@ -27,6 +27,7 @@ from tasks.curation.shingles import SHINGLE_WORDS, jaccard, shingles, words
 from tasks.curation.signing import CLASS_SCHEMA, class_ids, class_table, sign
 from tasks.curation.substrings import SPAN_SCHEMA, find_spans
 from tasks.governance.ledger import write_parquet
+from tasks.memory import release
 
 __all__ = [
     "Similar",
@@ -108,6 +109,8 @@ def find_pairs(
     _, firsts = np.unique(signed.codes[position], return_index=True)
     members = position[np.sort(firsts)]
     floor = min(threshold, STORED_FROM)
+    del position, firsts
+    release()
     proposed = candidates(signed.signatures, members, floor)
     digests, lengths, boilerplate = signed.digests, signed.words, signed.boilerplate
     del signed  # the signatures' memory goes to the comparison
@@ -167,45 +170,48 @@ def elect(records: pa.Table, similar: Similar, threshold: float, share: float | 
     inside = similar.spans if share is not None else similar.spans.slice(0, 0)
     inside = inside.filter(pc.greater_equal(inside["share"], share or 0.0))
     columns = [near["a"], near["b"], inside["class_id"], inside["other"]]
-    met = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()).unique()
+    met = pa.concat_arrays([pa.array([], pa.string()), *(chunk for each in columns for chunk in each.chunks)]).unique()
     entangled = _repeated(class_ids) | _repeated(records["written_sha256"]) | np.asarray(pc.is_in(class_ids, met))
     rows = np.flatnonzero(entangled)
-    rows = rows[np.argsort(place[rows], kind="stable")]
+    rows = rows[np.argsort(place[rows], kind="stable")]  # from here on a record is its rank among these
     chosen = pa.array(rows)
-    names = records["record_id"].take(chosen).to_pylist()
-    digests = records["written_sha256"].take(chosen).to_pylist()
-    groups = class_ids.take(chosen).to_pylist()
-    neighbours: dict[str, list[tuple[str, float]]] = {}
-    for a, b, similarity in zip(*(near[name].to_pylist() for name in ("a", "b", "similarity")), strict=True):
+    numbers = pa.concat_arrays([met, class_ids.take(chosen).combine_chunks()]).unique()
+    group_of = pc.index_in(class_ids.take(chosen), numbers).to_pylist()
+    digest_of = records["written_sha256"].take(chosen).combine_chunks().dictionary_encode().indices.to_pylist()
+    without = pc.index_in(pa.scalar(""), numbers).as_py()  # texts without words form no class
+    neighbours: dict[int, list[tuple[int, float]]] = {}
+    ends = (pc.index_in(near[name], numbers).to_pylist() for name in ("a", "b"))
+    for a, b, similarity in zip(*ends, near["similarity"].to_pylist(), strict=True):
         neighbours.setdefault(a, []).append((b, similarity))
         neighbours.setdefault(b, []).append((a, similarity))
-    holders: dict[str, list[tuple[str, float]]] = {}
-    for group, other, part in zip(*(inside[name].to_pylist() for name in SPAN_SCHEMA.names), strict=True):
+    holders: dict[int, list[tuple[int, float]]] = {}
+    ends = (pc.index_in(inside[name], numbers).to_pylist() for name in ("class_id", "other"))
+    for group, other, part in zip(*ends, inside["share"].to_pylist(), strict=True):
         holders.setdefault(group, []).append((other, part))
-    kept_class: dict[str, tuple[int, str]] = {}  # class -> (place in the order, record_id); one class keeps one record
-    kept_written: dict[str, tuple[int, str]] = {}
-    removals: list[tuple[str, str, str, float]] = []
-    for at, name, digest, group in zip(place[rows].tolist(), names, digests, groups, strict=True):
-        exact = [found for found in (kept_class.get(group) if group else None, kept_written.get(digest)) if found]
+    kept_class: dict[int, int] = {}  # class -> the record that was kept of it, one at most
+    kept_written: dict[int, int] = {}
+    removals: list[tuple[int, str, int, float]] = []
+    for rank, (digest, group) in enumerate(zip(digest_of, group_of, strict=True)):
+        exact = [kept[key] for kept, key in ((kept_class, group), (kept_written, digest)) if key in kept]
         if exact:
-            removals.append((name, "duplicate.exact", min(exact)[1], 1.0))
+            removals.append((rank, "duplicate.exact", min(exact), 1.0))
             continue
         for rule, others in (("duplicate.near", neighbours), ("duplicate.substring", holders)):
-            alike = [(-part, *kept_class[other]) for other, part in others.get(group, ()) if other in kept_class]
+            alike = [(-part, kept_class[other]) for other, part in others.get(group, ()) if other in kept_class]
             if alike:
-                similarity, _, survivor = min(alike)
-                removals.append((name, rule, survivor, -similarity))
+                similarity, survivor = min(alike)
+                removals.append((rank, rule, survivor, -similarity))
                 break
         if alike:
             continue
-        kept_written[digest] = (at, name)
-        if group:
-            kept_class[group] = (at, name)
-    columns = list(zip(*sorted(removals), strict=True)) or [(), (), (), ()]
-    return pa.Table.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, REMOVAL_SCHEMA, strict=True)],
-        schema=REMOVAL_SCHEMA,
-    )
+        kept_written[digest] = rank
+        if group != without:
+            kept_class[group] = rank
+    columns = list(zip(*removals, strict=True)) or [(), (), (), ()]
+    names = records["record_id"].take(chosen)
+    gone, survivors = (names.take(pa.array(columns[at], pa.int64())) for at in (0, 2))
+    arrays = [gone, pa.array(columns[1], pa.string()), survivors, pa.array(columns[3], pa.float64())]
+    return pa.Table.from_arrays(arrays, schema=REMOVAL_SCHEMA).sort_by("record_id")
 
 
 def near_pairs(similar: Similar, threshold: float) -> pa.Table:

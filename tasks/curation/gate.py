@@ -25,6 +25,7 @@ from data_policies.media_rules import media_kind
 from data_policies.schema import Policy
 from tasks.curation.gate_frames import COUNTED, RATED, Totals, frames, source_kl, text, uncut
 from tasks.governance.ledger import ADMITTED
+from tasks.memory import release
 
 __all__ = ["GateResult", "run_gate", "source_kl", "write"]
 
@@ -104,6 +105,8 @@ def run_gate(rows: pa.Table | Blocks, facts: Mapping[str, Any], policy: Policy) 
             gate.ask(name, frame, answers)
     for name, frame in whole.items():
         gate.ask(name, frame, answers)
+    del gate
+    release()
     results = [answers[check.name].result(whole.get(check.frame)) for check in asked]
     return GateResult(all(result["passed"] for result in results), policy.sha256(), results, totals)
 

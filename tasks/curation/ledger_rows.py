@@ -23,6 +23,7 @@ from tasks.curation.beside import Part, Stream, array_of, beside, put, side_by_s
 from tasks.curation.election import QUALITY, Election
 from tasks.curation.written import fact_blocks
 from tasks.governance.ledger import ADMITTED, SPAN
+from tasks.memory import release
 
 if TYPE_CHECKING:
     from tasks.curation.assemble import Curated
@@ -59,6 +60,7 @@ class LedgerRows:
             self._election = Election(self.curated, self.policy, len(self.decided))
             self._write()
             self._election.hold(self._read)
+            release()
         except BaseException:
             self._folder.cleanup()
             raise

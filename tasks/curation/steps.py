@@ -171,22 +171,14 @@ def pairs_stage(home: Home, ingested: Stage, policy: Policy, engine: Engine) -> 
 
 def _longest_first(ingested: Stage) -> tuple[np.ndarray, np.ndarray]:
     """(readable, order): which records could be read, and the numbers of these, the longest first."""
-    given = records(ingested, ["bytes", "ingest_rule"])
-    readable = np.asarray(pc.equal(given["ingest_rule"], ""))
-    return readable, np.argsort(-given["bytes"].to_numpy()[readable], kind="stable")  # on a tie by record_id
-
-
-def election_quality(quality: Stage) -> pa.ChunkedArray:
-    """A coarse quality for the election: the share of letters in tenths; among equals the longer text survives."""
-    share = scores(quality, ["quality.basic.letter_ratio"])["quality.basic.letter_ratio"]
-    return pc.round(pc.fill_null(share, 0.0), 1)
-
-
-def admissible_ids(decided: Stage) -> pa.Array:
-    """The ids of the records that no rule refuses, sorted."""
-    verdicts = pq.read_table(Path(decided.path) / "verdicts.parquet", columns=["record_id", "verdict"])
-    kept = verdicts.filter(pc.is_in(verdicts["verdict"], pa.array([decisions.KEEP, decisions.REDACT])))
-    return kept["record_id"].combine_chunks()
+    given = FileBlocks(Path(ingested.path) / "records.parquet")
+    readable, lengths, row = np.zeros(len(given), bool), np.zeros(len(given), np.int64), 0
+    for block in given.blocks(["bytes", "ingest_rule"]):
+        here = slice(row, row + len(block))
+        readable[here], lengths[here] = pc.equal(block["ingest_rule"], ""), block["bytes"]
+        row += len(block)
+    order = np.argsort(-lengths[readable], kind="stable")  # on a tie by record_id
+    return readable, order.astype(np.int32) if len(order) < 2**31 else order
 
 
 def licence_ranks(licence: pa.ChunkedArray, policy: Policy) -> pa.Array:

@@ -30,9 +30,10 @@ from tasks.curation.shards import (
     write_shards,
 )
 from tasks.governance.verdicts import ADMITTED
+from tasks.memory import release
 from tasks.stages import Stage
 
-ROUND_BYTES = 256 << 20  # of shards that are written at once
+ROUND_BYTES = 128 << 20  # of shards that are written at once in one process
 FACTS = pa.schema(
     [("record_id", pa.string()), ("sample_sha256", pa.string())]
     + [("written_length", pa.int64()), ("written_bytes", pa.int64())]
@@ -130,7 +131,7 @@ def write_in_rounds(
     order = np.argsort(names)
     before = np.empty(len(names), np.int64)  # bytes in the shards before each, by name
     before[order] = np.cumsum(total[order]) - total[order]
-    round_of = (before // ROUND_BYTES)[shard]
+    round_of = (before // (ROUND_BYTES * engine.block_factor))[shard]
     places = (shard, np.zeros(len(shard), np.int64), np.zeros(len(shard), np.int64))
     refs = []
     with contextlib.ExitStack() as stack:
@@ -144,6 +145,8 @@ def write_in_rounds(
             for column, name in zip(places[1:], ("offset", "length"), strict=True):
                 column[rows] = written.places[name].to_numpy()
             refs += written.refs
+            del samples, written
+            release()
     shards = pa.DictionaryArray.from_arrays(pa.array(places[0]), pa.array(names, pa.string()))
     return Shards(pa.table([shards, *places[1:]], schema=PLACED), sorted(refs, key=lambda ref: ref.name))
 

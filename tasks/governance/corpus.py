@@ -17,7 +17,6 @@ from pydantic import TypeAdapter
 from data_policies.schema import Policy
 from tasks.curation import gate as gates
 from tasks.curation.assemble import Curated, gate_blocks
-from tasks.curation.blocks import FileBlocks
 from tasks.curation.ledger_rows import LedgerRows
 from tasks.curation.media import MEDIA_DUPLICATES
 from tasks.curation.records import Engine
@@ -26,7 +25,7 @@ from tasks.curation.toxicity_cascade import REPORT as CASCADE
 from tasks.curation.written import PLACED, write_in_rounds, written_samples
 from tasks.errors import Refused, UserError
 from tasks.governance import manifest as manifests
-from tasks.governance.ledger import ADMITTED, write_ledger
+from tasks.governance.ledger import ADMITTED, ledger_blocks, write_ledger
 from tasks.governance.manifest import Counts, GateRef, Manifest, PolicyRef, SourceRef, read_manifest, versions
 from tasks.governance.placing import SAMPLE, kept, leaves, placed, sizes
 from tasks.home import Home
@@ -173,10 +172,9 @@ def _previous_mix(home: Home, name: str, parent: Manifest | None) -> dict[str, i
         return None
     ledger = home.corpus(name) / f"v{parent.version}" / "ledger"
     mix: Counter[str] = Counter()
-    for path in sorted(ledger.glob("*.parquet")):
-        for block in FileBlocks(path).blocks(["source", "verdict"]):
-            kept = block["source"].filter(pc.is_in(block["verdict"], pa.array(ADMITTED)))
-            mix.update({item["values"]: item["counts"] for item in kept.value_counts().to_pylist()})
+    for block in ledger_blocks(ledger, ["source", "verdict"]):
+        sources = block["source"].filter(pc.is_in(block["verdict"], pa.array(ADMITTED)))
+        mix.update({item["values"]: item["counts"] for item in sources.value_counts().to_pylist()})
     return dict(mix)
 
 

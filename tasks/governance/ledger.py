@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.curation.blocks import write_blocks
+from tasks.curation.blocks import FileBlocks, write_blocks
 from tasks.governance.verdicts import ADMITTED, VERDICTS
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SPAN",
     "VERDICTS",
     "count_verdicts",
+    "ledger_blocks",
     "read_ledger",
     "write_ledger",
     "write_parquet",
@@ -105,6 +106,12 @@ def read_ledger(folder: Path, columns: list[str] | None = None) -> pa.Table:
     A column that was added after the ledger was written is null.
     """
     return pq.read_table(folder, columns=columns, schema=LEDGER_SCHEMA)
+
+
+def ledger_blocks(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """Some columns of a ledger, a block of rows at a time."""
+    for path in sorted(folder.glob("*.parquet")):
+        yield from FileBlocks(path).blocks(columns)
 
 
 def count_verdicts(rows: pa.Table) -> dict[str, int]:
