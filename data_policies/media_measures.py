@@ -11,8 +11,12 @@ from collections.abc import Iterable
 #: kind of measure -> its names. All are numbers; one that was not measured is null, and then no bound admits.
 MEDIA_MEASURES: dict[str, tuple[str, ...]] = {
     # width, height: pixels as found, orientation applied; aspect: the longer side by the shorter; colourfulness:
-    # Hasler and Suesstrunk 2003; entropy: bits of the grey histogram; exif, gps: 1 where the file has such data
-    "image": ("width", "height", "aspect", "colourfulness", "entropy", "frames", "exif", "gps"),
+    # Hasler and Suesstrunk 2003; entropy: bits of the grey histogram; sharpness: variance of the Laplacian of grey;
+    # exif, gps, icc: 1 where the file has such data (icc: where it was applied); trailing_bytes: behind the image's end
+    "image": (
+        *("width", "height", "aspect", "colourfulness", "entropy", "sharpness", "frames"),
+        *("exif", "gps", "icc", "trailing_bytes"),
+    ),
     # seconds, sample_rate (Hz) and channels as found; peak: largest magnitude, 1 at full scale; offset: mean, of full
     # scale; rms: dB of full scale; clipped_share: samples in runs at a channel's extreme; silence_share: frames of 25
     # ms below -60 dB of full scale or 40 dB beneath the loud ones; bandwidth: Hz; speech_share: by Silero's detector

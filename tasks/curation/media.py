@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from tasks.stages import Stage
 
 STRICT = ConfigDict(extra="forbid")
+ImageKind = Literal["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"]
 
 MEDIA_DUPLICATES = "media-duplicates"  # the stage that stands in the place of a text corpus's duplicates
 
@@ -29,16 +30,22 @@ RULES = (
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class ImageSettings:
-    """Images as they are written: 8 bits a channel, grey or RGB, upright, without metadata.
+    """Which images are read, and how they are written: 8 bits a channel, grey or RGB, upright, without metadata.
 
-    `format` png is lossless; jpeg and webp are written at `quality`. `maximum_pixels`: a header that claims more is
-    quarantined before anything is decoded. `frames`: what becomes of an animation, or of several pages.
+    `format` png is lossless; jpeg and webp are written at `quality`. `maximum_bytes` of a file, `maximum_pixels` of its
+    header (up to 14 bytes of memory each): more is quarantined before anything is decoded. `kinds`: what is decoded.
+    Its first bytes say what a file is, never its name. `frames`: what becomes of an animation. `longest_side`: larger
+    images are scaled down to it. `colour`: grey or RGB as found, or all of one.
     """
 
     format: Literal["png", "jpeg", "webp"] = "png"
-    quality: Annotated[int, Field(ge=1, le=100)] = 90
-    maximum_pixels: Annotated[int, Field(ge=1, le=1 << 28)] = 1 << 25
+    quality: Annotated[int, Field(ge=1, le=95)] = 90
+    maximum_bytes: Annotated[int, Field(ge=1, le=256 << 20)] = 64 << 20
+    maximum_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = 25_000_000
+    kinds: tuple[ImageKind, ...] = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
     frames: Literal["quarantine", "first"] = "quarantine"
+    longest_side: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    colour: Literal["as found", "RGB", "grey"] = "as found"
 
     @property
     def extension(self) -> str:
