@@ -19,7 +19,8 @@ from tasks.curation.speech.voices import Voice, phonemes
 VERSION = 1
 
 SAMPLE_RATE = 16_000
-FRAME = 80  # samples, 5 ms: how often the resonators change
+FRAME = 80  # samples, 5 ms: how often the amplitudes change
+_HOLD = 2  # frames between two changes of the resonators
 _MS, _AV, _AH, _AF, _FORMANT, _WIDTH, _NOISE, _NOISE_WIDTH = 0, 1, 2, 3, slice(4, 7), slice(7, 10), 10, 11
 _HIGHER = np.array([[3500.0, 4500.0], [250.0, 300.0]])  # formants 4 and 5 and their bandwidths: they tell voices apart
 _OPEN = 0.6  # share of a period in which the glottis is open
@@ -122,17 +123,20 @@ def _resonate(samples: np.ndarray, hertz_FR: np.ndarray, widths_FR: np.ndarray, 
     """
     from scipy.signal import sosfilt
 
-    hertz = np.minimum(hertz_FR, 0.48 * SAMPLE_RATE)
-    c = -np.exp(-2 * np.pi * widths_FR / SAMPLE_RATE)
-    b = 2 * np.exp(-np.pi * widths_FR / SAMPLE_RATE) * np.cos(2 * np.pi * hertz / SAMPLE_RATE)
-    a = 1 - np.exp(-np.pi * widths_FR / SAMPLE_RATE) if level else 1 - b - c
+    hertz, widths = np.minimum(hertz_FR[::_HOLD], 0.48 * SAMPLE_RATE), widths_FR[::_HOLD]
+    c = -np.exp(-2 * np.pi * widths / SAMPLE_RATE)
+    b = 2 * np.exp(-np.pi * widths / SAMPLE_RATE) * np.cos(2 * np.pi * hertz / SAMPLE_RATE)
+    a = 1 - np.exp(-np.pi * widths / SAMPLE_RATE) if level else 1 - b - c
     sections = np.zeros((*hertz.shape, 6))
     sections[..., 0], sections[..., 3], sections[..., 4], sections[..., 5] = a, 1, -b, -c
     state = np.zeros((hertz.shape[1], 2))
-    out = np.empty_like(samples)
-    for frame, section in enumerate(sections):
-        here = slice(frame * FRAME, (frame + 1) * FRAME)
-        out[here], state = sosfilt(section, samples[here], zi=state)
+    out = np.zeros_like(samples)
+    for number, section in enumerate(sections):
+        here = slice(number * _HOLD * FRAME, (number + 1) * _HOLD * FRAME)
+        if samples[here].any():
+            out[here], state = sosfilt(section, samples[here], zi=state)
+        else:
+            state[:] = 0  # nothing is said, and what rang has died away
     return out
 
 
