@@ -9,6 +9,7 @@ pair nor condemns a record: one goes only if its similarity reaches the threshol
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,23 +96,24 @@ def find_pairs(
     """Classes of equal texts, and every verified pair of classes with Jaccard >= min(threshold, 0.5).
 
     `texts`: record_id, source, text; of a table without ``source`` all are of one. They are read a block at a time, up
-    to four times; in memory stay 280 bytes of each signature. `order`: the rows (by record_id), those that an election
-    is likely to keep first; it matters in very large buckets only (`minhash.candidates`). A pair at `threshold` is
-    found with probability >= minhash.RECALL; there are no false pairs. `progress` is called with the number of texts
-    just signed. `substring`: find repeated spans, too (`substrings`).
+    to four times; in memory stay 140 bytes of each, 120 of them of its signature. `order`: the rows (by record_id),
+    those that an election is likely to keep first; it matters in very large buckets only (`minhash.candidates`). A pair
+    at `threshold` is found with probability >= minhash.RECALL; there are no false pairs. `progress` is called with the
+    number of texts just signed. `substring`: find repeated spans, too (`substrings`).
     RuntimeError when the engine loses rows.
     """
     given = TableBlocks(texts) if isinstance(texts, pa.Table) else texts
     signed = sign(given, threshold, engine, progress)
-    position = np.arange(len(given)) if order is None else order
-    # One representative per class with a full shingle or more: shorter texts are equal or have nothing in common.
-    position = position[signed.words[position] >= SHINGLE_WORDS]
-    _, firsts = np.unique(signed.codes[position], return_index=True)
-    members = position[np.sort(firsts)]
     floor = min(threshold, STORED_FROM)
-    del position, firsts
-    release()
-    proposed = candidates(signed.signatures, members, floor)
+    with contextlib.closing(signed.signatures):
+        position = np.arange(len(given)) if order is None else order
+        # One representative per class with a full shingle or more: shorter texts are equal or have nothing in common.
+        position = position[signed.words[position] >= SHINGLE_WORDS]
+        _, firsts = np.unique(signed.codes[position], return_index=True)
+        members = position[np.sort(firsts)]
+        del position, firsts
+        release()
+        proposed = candidates(signed.signatures, members, floor)
     digests, lengths, boilerplate = signed.digests, signed.words, signed.boilerplate
     del signed  # the signatures' memory goes to the comparison
     rows = np.sort(members[proposed], axis=1)

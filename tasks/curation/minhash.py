@@ -7,6 +7,7 @@ of each hash, from which the Jaccard index is estimated (b-bit minwise hashing, 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,22 +32,48 @@ def bands_for(threshold: float, hashes: int = HASHES) -> tuple[int, int]:
 
 
 class Signatures:
-    """What is kept of `count` signatures: 280 bytes each at 20 bands."""
+    """What is kept of `count` signatures: 120 bytes each in memory, and at 20 bands 160 in a file. To be closed."""
 
     def __init__(self, count: int, bands_rows: tuple[int, int]) -> None:
-        bands, self.rows = bands_rows
-        self.keys = np.empty((bands, count), np.uint64)  # pages that nobody writes to take no memory
-        self.low = np.empty((count, HASHES), np.uint8)
+        self.bands, self.rows = bands_rows
+        self.count = count
+        self.low = np.empty((count, HASHES), np.uint8)  # pages that nobody writes to take no memory
+        self._file = tempfile.TemporaryFile(prefix="gristmill-bands-")  # noqa: SIM115 - `close` closes it
+
+    def close(self) -> None:
+        """The file is gone."""
+        self._file.close()
 
     def put(self, places: np.ndarray | slice, signatures: np.ndarray) -> None:
-        """Take the signatures (N, HASHES) uint32 of the texts at `places`."""
+        """Take the signatures (N, HASHES) uint32 of the texts at `places` (a slice, or ascending numbers)."""
         self.low[places] = signatures.astype(np.uint8)
-        for band in range(len(self.keys)):
+        for band in range(self.bands):
             keys = np.zeros(len(signatures), np.uint64)
             for column in range(band * self.rows, (band + 1) * self.rows):  # a colliding key only proposes a pair more
                 keys = (keys ^ signatures[:, column]) * np.uint64(0x9E3779B97F4A7C15)
                 keys ^= keys >> np.uint64(29)
-            self.keys[band, places] = keys
+            if isinstance(places, slice):
+                self._write(band, places.start, keys)
+            elif len(places):
+                start, stop = int(places[0]), int(places[-1]) + 1
+                around = self._read(band, start, stop)
+                around[places - start] = keys
+                self._write(band, start, around)
+
+    def band_keys(self) -> Iterator[np.ndarray]:
+        """The keys (uint64, count) of one band after the other."""
+        for band in range(self.bands):
+            yield self._read(band, 0, self.count)
+
+    def _read(self, band: int, start: int, stop: int) -> np.ndarray:
+        keys = np.zeros(stop - start, np.uint64)
+        self._file.seek(8 * (band * self.count + start))
+        self._file.readinto(keys.view(np.uint8).data)  # type: ignore[attr-defined]  # short at the end of the file
+        return keys
+
+    def _write(self, band: int, start: int, keys: np.ndarray) -> None:
+        self._file.seek(8 * (band * self.count + start))
+        self._file.write(keys.view(np.uint8).data)
 
 
 def candidates(signatures: Signatures, members: np.ndarray, floor: float) -> np.ndarray:
@@ -60,7 +87,7 @@ def candidates(signatures: Signatures, members: np.ndarray, floor: float) -> np.
     count = len(members)
     seen = np.empty(0, np.int64)
     hopeful = [np.empty(0, np.int64)]
-    for keys in signatures.keys:
+    for keys in signatures.band_keys():
         found = distinct(np.concatenate([seen[:0], *bucket_pairs(keys[members], count)]))
         place = np.searchsorted(seen, found)
         new = found[np.append(seen, -1)[place] != found]

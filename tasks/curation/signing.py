@@ -30,8 +30,8 @@ _progress: list[Callable[[int], None]] = []  # global: Daft pickles closures. A 
 
 @dataclass(frozen=True)
 class Signed:
-    """For each row: `digests` (N, 16), the first bytes of the SHA-256 of its words; `words`, how many it has.
-    `boilerplate`: the hashes, sorted, of the shingles that count for nothing."""
+    """For each row: `digests` (N, 16), the first bytes of the SHA-256 of its words; `words`, how many it has, 255 for
+    more. `boilerplate`: the hashes, sorted, of the shingles that count for nothing. The signatures are to be closed."""
 
     digests: np.ndarray
     words: np.ndarray
@@ -74,7 +74,7 @@ def sign(texts: Blocks, threshold: float, engine: Engine, progress: Callable[[in
     start(engine.ray_address)
     count = len(texts)
     signatures = Signatures(count, bands_for(threshold))
-    digests, lengths = np.zeros((count, 16), np.uint8), np.zeros(count, np.int32)
+    digests, lengths = np.zeros((count, 16), np.uint8), np.zeros(count, np.uint8)
     sampler, row = _Sampler(), 0
     if progress:
         _progress.append(progress)
@@ -82,16 +82,19 @@ def sign(texts: Blocks, threshold: float, engine: Engine, progress: Callable[[in
         for block in texts.blocks(["record_id", "source", "text"]):
             signed = _sign(block)
             here = slice(row, row + len(block))
-            lengths[here] = signed["words"].to_numpy()
+            lengths[here] = np.minimum(signed["words"].to_numpy(), 255)
             digests[here] = np.frombuffer(b"".join(signed["digest"].to_pylist()), np.uint8).reshape(-1, 16)
             signatures.put(here, _matrix(signed["signature"]))
             sampler.take(block, _codes(digests[here]))
             row += len(block)
+        boilerplate = sampler.boilerplate()
+        if len(boilerplate):
+            _sign_without(texts, boilerplate, signatures)
+    except BaseException:
+        signatures.close()
+        raise
     finally:
         _progress.clear()
-    boilerplate = sampler.boilerplate()
-    if len(boilerplate):
-        _sign_without(texts, boilerplate, signatures)
     return Signed(digests, lengths, signatures, boilerplate)
 
 
