@@ -68,7 +68,7 @@ class Signatures:
     def _read(self, band: int, start: int, stop: int) -> np.ndarray:
         keys = np.zeros(stop - start, np.uint64)
         self._file.seek(8 * (band * self.count + start))
-        self._file.readinto(keys.view(np.uint8).data)  # type: ignore[attr-defined]  # short at the end of the file
+        self._file.readinto(keys.view(np.uint8).data)  # short at the end of the file
         return keys
 
     def _write(self, band: int, start: int, keys: np.ndarray) -> None:
