@@ -102,11 +102,6 @@ def score_blocks_beside(ingested: Stage, stages: Sequence[Stage]) -> Iterator[pa
     return side_by_side([given, *(Part(Path(stage.path) / "scores.parquet", stage.name) for stage in stages)])
 
 
-def cheap_scores(ingested: Stage, stages: Sequence[Stage]) -> pa.Table:
-    """`score_blocks_beside`, whole."""
-    return pa.concat_tables(score_blocks_beside(ingested, stages))
-
-
 def decide_stage(home: Home, ingested: Stage, stages: Sequence[Stage], policy: Policy) -> Stage:
     """Each record alone: verdicts.parquet."""
 

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from data_policies import decide as decisions
 from data_policies.schema import Policy
 from data_policies.schema import Toxicity as Asked
+from tasks.curation.blocks import FileBlocks
 from tasks.curation.media import media_of
 from tasks.curation.records import Engine
-from tasks.curation.steps import cheap_scores, records
+from tasks.curation.steps import records, score_blocks_beside
 from tasks.curation.toxicity import LABELS, Toxicity, Unavailable, load
 from tasks.curation.toxicity_cascade import REPORT, Outcome, cascade
 from tasks.curation.toxicity_screen import COLUMN, Screen, open_screen
@@ -49,7 +50,8 @@ def toxicity_stage(
     if isinstance(model, Unavailable):
         print(f"toxicity: every record that needs a score is quarantined: {model.message}", file=sys.stderr)
     screen = pinned_screen(asked, model) if asked.screen and isinstance(model, Toxicity) else None
-    needed = decisions.needs_toxicity(cheap_scores(ingested, cheap), policy)
+    scored = score_blocks_beside(ingested, cheap)
+    needed = np.concatenate([decisions.needs_toxicity(block, policy) for block in scored])
     base = {"records": ingested.digest, "config": model.config()}
     inputs = {**base, "needed": hashlib.sha256(np.packbits(needed).tobytes()).hexdigest()}
     if screen and asked.screen:
@@ -64,10 +66,10 @@ def toxicity_stage(
 
     def build(folder: Path) -> Transient | None:
         model.open()  # a checkpoint that cannot be opened is the user's error, not every row's
-        given = _texts(ingested, captions=media_of(cheap) is not None)
+        given = _contents(ingested, captions=media_of(cheap) is not None)
         wanted = given.filter(pa.array(needed))
         known = None if media_of(cheap) else _known_scores(home, base, model.VERSION)
-        memory = Memory(model, engine, distinct(wanted), known)
+        memory = Memory(model, engine, _distinct_texts(ingested, given, needed), known)
         if screen and asked.screen:
             outcome, screened, failed = _behind_screen(wanted, memory, screen, asked, engine)
             (folder / REPORT).write_text(json.dumps(outcome.report, indent=1, sort_keys=True) + "\n")
@@ -82,14 +84,25 @@ def toxicity_stage(
     return run_stage(home.stages, "toxicity", model.VERSION, inputs, build)
 
 
-def _texts(ingested: Stage, captions: bool) -> pa.Table:
-    """record_id, content_sha256, text; of captions the digest of the text, for the content is the image or the clip."""
-    given = records(ingested, ["record_id", "content_sha256", "text"])
+def _contents(ingested: Stage, captions: bool) -> pa.Table:
+    """record_id, content_sha256; of captions the digest of the text, for the content is the image or the clip."""
     if not captions:
-        return given
-    texts = (text or "" for text in given["text"].to_pylist())
-    digests = pa.array([hashlib.sha256(text.encode()).hexdigest() for text in texts], pa.string())
-    return given.set_column(1, "content_sha256", digests)
+        return records(ingested, ["record_id", "content_sha256"])
+    ids, digests = [pa.table({"record_id": pa.array([], pa.string())})], []
+    for block in FileBlocks(Path(ingested.path) / "records.parquet").blocks(["record_id", "text"]):
+        ids.append(block.select(["record_id"]))
+        digests += [hashlib.sha256((text or "").encode()).hexdigest() for text in block["text"].to_pylist()]
+    return pa.concat_tables(ids).append_column("content_sha256", pa.array(digests, pa.string()))
+
+
+def _distinct_texts(ingested: Stage, given: pa.Table, needed: np.ndarray) -> pa.Table:
+    """record_id, content_sha256, text: of the texts that are needed the first record of each; no other is read."""
+    rows = given.append_column("row", pa.array(np.arange(len(given)))).filter(pa.array(needed))
+    first = np.zeros(len(given), bool)
+    first[distinct(rows)["row"].to_numpy()] = True
+    blocks = FileBlocks(Path(ingested.path) / "records.parquet", first).blocks(["text"])
+    texts = pa.concat_tables([pa.table({"text": pa.array([], pa.large_string())}), *blocks])
+    return given.filter(pa.array(first)).append_column("text", texts["text"])
 
 
 def pinned_screen(asked: Asked, model: Toxicity) -> Screen:
