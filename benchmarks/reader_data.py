@@ -1,4 +1,4 @@
-"""Photographs as JPEG in WebDataset tars: crops of the two pictures that come with scikit-learn, each of its own place."""
+"""Photographs as JPEG in WebDataset tars: crops of the two pictures that come with scikit-learn, from many places."""
 
 from __future__ import annotations
 

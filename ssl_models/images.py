@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_models.jpeg import decode_jpeg
 from ssl_models.reader import Reader
 
 CACHE_BYTES = 256 * 2**20  # decoded images are kept up to here: a small corpus is decoded once
@@ -54,6 +55,8 @@ def decode(payload: bytes, channels: int, side: int | None = None) -> Tensor:
     """
     from PIL import Image, UnidentifiedImageError
 
+    if side is None and (pixels := decode_jpeg(payload, channels)) is not None:
+        return torch.from_numpy(pixels).permute(2, 0, 1)
     mode = "L" if channels == 1 else "RGB"
     try:
         with Image.open(io.BytesIO(payload)) as image:
