@@ -198,7 +198,7 @@ def _contamination(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
         item = objects(scores[f"{rule}.item"])
         for kind, least in (("ngrams", bounds.ngrams), ("similarity", bounds.similarity)):
             value = floats(scores[f"{rule}.{kind}"])
-            missing = np.isnan(value) & flags(pc.equal(scores["error.contamination"], ""))
+            missing = has_text(scores) & np.isnan(value) & flags(pc.equal(scores["error.contamination"], ""))
             yield Hit("error.contamination", QUARANTINE, missing)
             yield Hit(rule, DROP, value >= least, value, least, item)
 

@@ -176,7 +176,8 @@ def _uncontaminated(policy: Policy, protected: Sequence[str]) -> Iterator[Check]
     for name in protected:
         for kind, least in (("ngrams", bounds.ngrams), ("similarity", bounds.similarity)):
             column = f"contamination.{name}.{kind}"
-            yield _between(f"admitted.{column}.threshold", "admitted", column, 0, least, strict=True)
+            check = _between(f"admitted.{column}.threshold", "admitted", column, 0, least, strict=True)
+            yield replace(check, of="given")
 
 
 def _duplicates(threshold: float) -> Iterator[Check]:

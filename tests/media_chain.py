@@ -51,11 +51,11 @@ def write_files(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def media_chain(home, sources, policy=POLICY, settings=MediaSettings(), name="media", **changes) -> Curated:
+def media_chain(home, sources, policy=POLICY, settings=MediaSettings(), name="media", more=(), **changes) -> Curated:
     """The finished stages of a corpus of images or clips, as `build_corpus` takes them; toxicity is left out."""
     media, captions = sources[0].media, any(source.captions for source in sources)
     ingested = steps.ingest_stage(home, sources, source_digests(sources))
-    scorers = (Languages(), Quality(("basic",)), Pii(home.key()), Captions())
+    scorers = (Languages(), Quality(("basic",)), Pii(home.key()), Captions(), *more)
     scored = [
         steps.licence_stage(home, ingested, Engine()),
         *(steps.score_stage(home, ingested, scorer, Engine()) for scorer in scorers),

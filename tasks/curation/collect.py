@@ -23,6 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 ROWS = 5_000  # a row group, and how many rows wait in Python objects before they become Arrow
 _FLUSH_BYTES = 32 << 20  # or as many of them as hold so much
 SORTED_BYTES = 64 << 20  # sorted in memory at once
+MAXIMUM_FILES = 400  # open at once; of more than that times SORTED_BYTES larger parts are sorted
 _SAID = ["evidence_id", "label", "group", "language_declared", "ingest_rule", "ingest_detail", "uri"]
 _SAID += ["record_id", "content_sha256", "_source", "_locator"]
 #: The parts of a record's id as they were before `storable` made strings of them.
@@ -108,7 +109,7 @@ class Rows:
         self._flush()
         self._writer.close()
         ids = self._final_ids()
-        parts = max(1, -(-self._bytes // SORTED_BYTES))
+        parts = min(max(1, -(-self._bytes // SORTED_BYTES)), MAXIMUM_FILES)
         edges = [f"{part * (1 << 32) // parts:08x}" for part in range(1, parts)]
         with contextlib.ExitStack() as stack:
             if parts == 1:

@@ -16,6 +16,7 @@ from data_policies.decide import span_actions
 from data_policies.schema import Policy
 from tasks.curation.beside import Stream, array_of
 from tasks.curation.blocks import FileBlocks
+from tasks.curation.collect import MAXIMUM_FILES
 from tasks.curation.media import extensions_of
 from tasks.curation.pii_redaction import redact
 from tasks.curation.records import Engine
@@ -131,7 +132,8 @@ def write_in_rounds(
     order = np.argsort(names)
     before = np.empty(len(names), np.int64)  # bytes in the shards before each, by name
     before[order] = np.cumsum(total[order]) - total[order]
-    round_of = (before // (ROUND_BYTES * engine.block_factor))[shard]
+    size = max(ROUND_BYTES * engine.block_factor, -(-int(total.sum()) // MAXIMUM_FILES))
+    round_of = (before // size)[shard]
     places = (shard, np.zeros(len(shard), np.int64), np.zeros(len(shard), np.int64))
     refs = []
     with contextlib.ExitStack() as stack:

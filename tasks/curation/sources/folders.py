@@ -126,6 +126,7 @@ class FolderSource:
         return row
 
     def _small(self, path: str) -> bytes:
+        References(self.filesystem, self._folder, 0).require_inside(path)
         with readable(path), self.filesystem.open(path, "rb") as file:
             data: bytes = file.read(MAXIMUM_TEXT + 1)
         if len(data) > MAXIMUM_TEXT:

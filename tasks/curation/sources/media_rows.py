@@ -145,13 +145,17 @@ class References:
         if re.search(r"[\0|]|^[A-Za-z][\w+.-]*:", reference) or plain.startswith(("/", "../", "..")):
             raise BadValue("ingest.json", "a path that leads out of the folder")
         path = posixpath.join(self.folder, plain)
-        if self._local and os.path.commonpath([self._root, os.path.realpath(path)]) != self._root:
-            raise BadValue("ingest.json", "a path that leads out of the folder")
+        self.require_inside(path)
         if not self.filesystem.isfile(path):
             raise BadValue("ingest.empty", "there is no such file")
         if self.told is not None:
             self.told.add(path)
         fetch_file(raw, self.filesystem, path, self.maximum)
+
+    def require_inside(self, path: str) -> None:
+        """BadValue for a link that leads out of the folder."""
+        if self._local and os.path.commonpath([self._root, os.path.realpath(path)]) != self._root:
+            raise BadValue("ingest.json", "a path that leads out of the folder")
 
 
 def _listed(protocol: Any) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from tasks.curation.shards import read_index
 from tasks.curation.sources.media import Audio, Images, Pairs
 from tasks.errors import UserError
 from tasks.governance.corpus import build_corpus, reopen
+from tasks.governance.diff import diff
 from tasks.governance.erasure import erase
 from tasks.governance.ledger import read_ledger
 from tasks.governance.lineage import trace
@@ -101,6 +102,39 @@ def test_the_shards_hold_the_regular_images(images):
         original = np.asarray(Image.open(io.BytesIO(PICTURES[name])).convert("RGB"))
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), original)
     assert verify(version) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # `datasets` leaves the tar open
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_shards_open_for_everyone(images, tmp_path):
+    import gc
+
+    import datasets
+    import webdataset
+
+    from ssl_models.members import members
+
+    _, _, version, rows = images
+    kept = {row["record_id"] for row in rows.values() if row["verdict"] == "keep"}
+    tars = sorted(str(path) for path in (version / "shards").glob("*.tar"))
+    read = list(webdataset.WebDataset(tars, shardshuffle=False, empty_check=False).decode("rgb8"))
+    assert {sample["__key__"] for sample in read} == kept
+    assert {sample["png"].shape[2] for sample in read} == {3}
+    loaded = datasets.load_dataset("webdataset", data_files={"train": tars}, split="train", cache_dir=str(tmp_path))
+    assert {row["__key__"] for row in loaded} == kept
+    assert {row["png"].mode for row in loaded} == {"RGB"}
+    assert members(version) == {"json", "png"}
+    gc.collect()  # here, where its warning is expected, and not in a later test
+
+
+def test_what_another_policy_would_change_is_a_query(images):
+    home, _, version, rows = images
+    stricter = dataclasses.replace(BOUNDED, images={"width": Range(min=17)})
+    found = diff(home, version, stricter)
+    kept = sum(row["verdict"] == "keep" for row in rows.values())
+    assert found["now"]["keep"] == kept
+    assert found["then"]["keep"] == 0
+    assert {change["then"] for change in found["changes"]} == {"drop image.width"}
 
 
 def test_a_changed_pixel_is_found(images, tmp_path):
@@ -278,6 +312,18 @@ def test_a_caption_is_asked_what_a_text_is_asked(tmp_path):
         if row["shard"]:
             whole = picture_written(CAPTIONED[name]) + texts[row["record_id"]].encode()
             assert row["sample_sha256"] == hashlib.sha256(whole).hexdigest()
+
+
+def test_a_caption_from_an_evaluation_set_goes_and_a_picture_without_one_stays(tmp_path):
+    from tasks.curation.contamination import Contamination, Items
+
+    home = Home.at(tmp_path / "home")
+    files = {name: data for name, data in CAPTIONED.items() if name[0] in "14"} | {"8.png": picture(8)}
+    source = Pairs(name="pairs", path=str(write_files(tmp_path / "in", files)), licence="CC0-1.0")
+    protected = Contamination([Items("eval", ("a",), (f"{ENGLISH}.",))])
+    version, _ = build_corpus(home, media_chain(home, [source], more=[protected]), POLICY, Engine())
+    fate = {row["uri"]: (row["verdict"], row["rule"]) for row in read_ledger(version / "ledger").to_pylist()}
+    assert fate == {"1.png": ("drop", "contamination.eval"), "4.png": ("keep", None), "8.png": ("keep", None)}
 
 
 def picture_written(data: bytes) -> bytes:

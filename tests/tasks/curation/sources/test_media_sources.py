@@ -55,6 +55,17 @@ def test_what_lies_beside_an_image_is_its_text_and_its_licence(tmp_path):
     assert not records["a/3.png"].text
 
 
+def test_a_link_that_leads_out_is_not_followed(tmp_path):
+    """Neither by an image nor by the text beside one: what it points to may be anyone's."""
+    write_files(tmp_path, {"secret.txt": b"a secret", "secret.png": PNG[0], "in/1.png": PNG[1], "in/3.png": PNG[3]})
+    (tmp_path / "in" / "1.txt").symlink_to(tmp_path / "secret.txt")
+    (tmp_path / "in" / "2.png").symlink_to(tmp_path / "secret.png")
+    (tmp_path / "in" / "3.json").write_text("[" * 100_000)
+    records = found(Pairs(name="p", path=str(tmp_path / "in")))
+    assert sorted(raw.rule for raw in records.values()) == ["ingest.json"] * 3
+    assert not any(raw.text or PNG[0] == raw.payload for raw in records.values())
+
+
 ROWS = [
     {"media": "in/1.png", "caption": "One", "licence": "MIT"},
     {"media": "../out.png", "caption": "Escapes", "licence": "MIT"},
