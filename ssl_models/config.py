@@ -149,9 +149,14 @@ class Train:
     `decay_share` of the steps falls to zero (`decay`: linear, cosine, or 1 - sqrt). `learning_rate` None: 4e-3 for
     Muon, 1e-3 for AdamW, which is for training from scratch: continuing wants less. `optimizer` muon: Muon for the
     matrices of the layers, AdamW for the rest (`embedding_learning_rate`; None: the same rate). `precision` auto:
-    bfloat16 where the device multiplies it natively. `threads` None: as many as this process may use, at most 16; a
-    resumed run keeps what it started with. `order` (docs/reading.md): global shuffles all samples; blocked shuffles
-    `group_shards` shards at a time and reads each from front to back, for shards that are not on a local disk.
+    bfloat16 where the device multiplies it natively; float64 is for proofs. `threads` None: as many as this process may
+    use, at most 16; a resumed run keeps what it started with. `order` (docs/reading.md): global shuffles all samples;
+    blocked shuffles `group_shards` shards at a time and reads each from front to back, for shards that are not on a
+    local disk.
+
+    A step may be cut: `micro_batch` rows at a time, one part after the other, where the batch does not fit the memory;
+    `ranks` processes on this machine's CPUs, each with an equal slice. `batch` stays the whole one, and the weights are
+    those of one process but for rounding (docs/ranks.md); what cannot be cut so is refused.
     """
 
     steps: int = Field(default=1000, ge=1)
@@ -168,13 +173,25 @@ class Train:
     beta2: float = Field(default=0.98, ge=0, lt=1)
     optimizer: Literal["adamw", "muon"] = "muon"
     gradient_clip: float | None = Field(default=1.0, gt=0)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     checkpoint_every_steps: int = Field(default=200, ge=1)
     keep_checkpoints: int = Field(default=3, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1, le=1024)
     order: Literal["global", "blocked"] = "global"
     group_shards: int = Field(default=8, ge=1, le=4096)
+    micro_batch: int | None = Field(default=None, ge=1)
+    ranks: int = Field(default=1, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _cuts(self) -> Train:
+        if self.batch % self.ranks:
+            raise ValueError(f"batch {self.batch} cannot be divided among {self.ranks} ranks")
+        if self.micro_batch and (self.batch // self.ranks) % self.micro_batch:
+            raise ValueError(
+                f"{self.batch // self.ranks} rows a rank are no multiple of micro_batch {self.micro_batch}"
+            )
+        return self
 
     @property
     def peak_learning_rate(self) -> float:
@@ -231,6 +248,9 @@ class TrainSpec:
             del value["train"][key]  # what is written when changes no weight
         if self.train.order == "global":  # then there are no groups
             del value["train"]["order"], value["train"]["group_shards"]
+        del value["train"]["ranks"]  # a run may go on with more or fewer of them
+        if value["train"]["micro_batch"] is None:
+            del value["train"]["micro_batch"]
         return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def write(self, path: Path) -> None:

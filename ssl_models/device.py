@@ -21,17 +21,25 @@ class Device:
     torch: torch.device
     bfloat16: bool
     threads: int
+    float64: bool = False
+
+    @property
+    def precision(self) -> str:
+        return "bfloat16" if self.bfloat16 else "float64" if self.float64 else "float32"
 
 
 def choose_device(config: Train, folder: Path) -> Device:
     """CUDA where there is one, else the CPU with a fixed number of threads and deterministic algorithms.
 
-    A resumed run keeps the threads and the precision that it started with: both are in its weights.
+    A resumed run keeps the threads and the precision that it started with: both are in its weights. Ranks share the
+    CPUs; ValueError for several of them beside a GPU.
     """
     started = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
-    threads = config.threads or started.get("threads") or min(16, len(os.sched_getaffinity(0)))
+    threads = config.threads or started.get("threads") or max(1, min(16, len(os.sched_getaffinity(0))) // config.ranks)
     torch.set_num_threads(threads)
     cuda = torch.cuda.is_available()
+    if cuda and config.ranks > 1:
+        raise ValueError("train.ranks: several processes train on CPUs only; set CUDA_VISIBLE_DEVICES= or use 1")
     device = torch.device("cuda" if cuda else "cpu")
     if not cuda:
         torch.use_deterministic_algorithms(True)
@@ -40,7 +48,7 @@ def choose_device(config: Train, folder: Path) -> Device:
     if precision == "auto":
         native = torch.cuda.is_bf16_supported() if cuda else _cpu_multiplies_bfloat16()
         precision = started.get("precision") or ("bfloat16" if native else "float32")
-    return Device(device, precision == "bfloat16", threads)
+    return Device(device, precision == "bfloat16", threads, precision == "float64")
 
 
 def _cpu_multiplies_bfloat16() -> bool:

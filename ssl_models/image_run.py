@@ -12,9 +12,11 @@ from torch import nn
 from ssl_models.config import TrainSpec
 from ssl_models.image_config import ImageEncoder
 from ssl_models.image_encoders import save_image_encoder
-from ssl_models.images import ImageStream
+from ssl_models.images import ImageBatch, ImageStream
 from ssl_models.members import IMAGES, member_of
 from ssl_models.objectives import build_image_method
+from ssl_models.objectives.joint import Views
+from ssl_models.ranks import Ranks
 from ssl_models.reader import Index, open_reader
 from ssl_models.run import Run
 
@@ -37,7 +39,13 @@ class ImageRun(Run):
             rows=spec.train.batch,
             channels=spec.encoder.channels,
             side=smallest_side(spec.objective, spec.encoder),
+            part=self.ranks.slice(spec.train.batch),
         )
+
+    def view(self, batch: ImageBatch) -> Views:
+        """Of this rank's images: the stream read no others."""
+        view = self.objective.view(batch)
+        return view.to(torch.device("cpu"), torch.float64) if self.spec.train.precision == "float64" else view
 
     def build_model(self) -> nn.Module:
         return self.objective.build()
@@ -57,6 +65,6 @@ def smallest_side(objective: Any, encoder: ImageEncoder) -> int:
     return math.ceil(encoder.image_size / math.sqrt(low))
 
 
-def open_run(spec: TrainSpec) -> Run:
-    """The run of the spec's modality."""
-    return ImageRun(spec) if isinstance(spec.encoder, ImageEncoder) else Run(spec)
+def open_run(spec: TrainSpec, ranks: Ranks = Ranks()) -> Run:
+    """The run of the spec's modality, as this rank sees it."""
+    return ImageRun(spec, ranks) if isinstance(spec.encoder, ImageEncoder) else Run(spec, ranks)

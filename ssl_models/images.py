@@ -31,10 +31,11 @@ class ImageBatch:
     words_B: np.ndarray
     epochs_B: np.ndarray
     read: int
+    whole: int | None = None  # images of all ranks together, where these are one rank's
 
     @property
     def tokens(self) -> int:
-        return len(self.words_B)
+        return self.whole or len(self.words_B)
 
     cells = tokens
 
@@ -70,13 +71,21 @@ def decode(payload: bytes, channels: int, side: int | None = None) -> Tensor:
 
 class ImageStream:
     """Endless batches of `rows` images; `side`: see `decode`. Large files are decoded by `threads` at a time: Pillow
-    works without the interpreter's lock, and which thread it was changes nothing."""
+    works without the interpreter's lock, and which thread it was changes nothing. `part`: of each batch only the images
+    [begin, end), for one of several ranks."""
 
     def __init__(
-        self, reader: Reader, *, rows: int, channels: int, side: int | None = None, threads: int | None = None
+        self,
+        reader: Reader,
+        *,
+        rows: int,
+        channels: int,
+        side: int | None = None,
+        threads: int | None = None,
+        part: tuple[int, int] | None = None,
     ) -> None:
         self.reader, self.rows, self.channels, self.side = reader, rows, channels, side
-        self.threads = threads or torch.get_num_threads()
+        self.threads, self.part = threads or torch.get_num_threads(), part or (0, rows)
         self._cache: dict[int, Tensor] = {}
         self._cached = 0
 
@@ -84,8 +93,9 @@ class ImageStream:
         return self
 
     def __next__(self) -> ImageBatch:
-        begin = self.reader.position
-        samples, epochs = self.reader.places(begin, begin + self.rows)
+        after = self.reader.position + self.rows
+        begin, end = (self.reader.position + n for n in self.part)
+        samples, epochs = self.reader.places(begin, end)
         numbers = samples.tolist()
         wanted = {sample: begin + n for n, sample in enumerate(numbers) if sample not in self._cache}
         fresh = self._decode([self.reader.payload(position) for position in wanted.values()])
@@ -94,8 +104,8 @@ class ImageStream:
         for sample, image in held.items():
             if self._cached + image.numel() <= CACHE_BYTES:
                 self._cache[sample], self._cached = image, self._cached + image.numel()
-        self.reader.position = begin + self.rows
-        return ImageBatch(images, self.reader.index.words[samples], epochs, self.reader.position)
+        self.reader.position = after
+        return ImageBatch(images, self.reader.index.words[samples], epochs, after, self.rows)
 
     def _decode(self, payloads: list[bytes]) -> list[Tensor]:
         if self.threads == 1 or sum(map(len, payloads)) < THREAD_BYTES * len(payloads):

@@ -26,6 +26,7 @@ from ssl_models.device import Device
 from ssl_models.encoders import build_encoder, maximum_tokens
 from ssl_models.objectives import build_objective
 from ssl_models.packing import Batch, Packer
+from ssl_models.ranks import Ranks
 from ssl_models.reader import Index, open_reader
 from ssl_models.vocabulary import special_ids
 
@@ -35,8 +36,8 @@ PARENT = "GRISTMILL_PARENT"  # pid of the process that waits for the trainer; wi
 class Run:
     """What a spec names, opened: corpus, tokenizer, packer, objective; and where its results go."""
 
-    def __init__(self, spec: TrainSpec) -> None:
-        self.spec, self.folder = spec, Path(spec.folder)
+    def __init__(self, spec: TrainSpec, ranks: Ranks = Ranks()) -> None:
+        self.spec, self.folder, self.ranks = spec, Path(spec.folder), ranks
         self.checkpoints, self.metrics = self.folder / "checkpoints", self.folder / "metrics.jsonl"
         self._open()
         self._state = self.packer.state()
@@ -120,7 +121,12 @@ class Run:
 
     def _make(self) -> Iterator[tuple[Batch, Any, dict[str, list[int]]]]:
         for batch in self.packer:
-            yield batch, self.objective.view(batch), self.packer.state()
+            yield batch, self.view(batch), self.packer.state()
+
+    def view(self, batch: Any) -> Any:
+        """This rank's rows of a batch: every rank packs it whole, for a row hangs on all before it."""
+        view = self.objective.view(batch)
+        return view if self.ranks.count == 1 else view.rows(*self.ranks.slice(self.spec.train.batch))
 
     def _remember(self, made: Iterator[tuple[Batch, Any, dict[str, list[int]]]]) -> Iterator[tuple[Batch, Any]]:
         for batch, view, state in made:
@@ -196,7 +202,7 @@ class Run:
             "seed": spec.train.seed,
             "spec_sha256": spec.digest(),
             "device": device.torch.type,
-            "precision": "bfloat16" if device.bfloat16 else "float32",
+            "precision": device.precision,
             "threads": device.threads,
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "numpy": np.__version__},
             "status": status,

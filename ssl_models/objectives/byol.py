@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_models import ema
 from ssl_models.losses import byol
-from ssl_models.objectives.joint import Method, Projected, Views, embed_views, mlp
+from ssl_models.objectives.joint import JointMethod, Projected, Views, encode, mlp, project
 
 
 class Online(Projected):
@@ -24,27 +24,21 @@ class Online(Projected):
         return nn.ModuleDict({"encoder": self.encoder, "projector": self.projector})
 
 
-class BYOLMethod(Method):
+class BYOLMethod(JointMethod):
     def module(self, encoder: nn.Module) -> nn.Module:
         return Online(encoder, self.config.hidden, self.config.projection)
 
-    def loss(self, model: Any, view: Views) -> Tensor:
+    def targets(self, model: Any, view: Views) -> tuple[Tensor, ...]:
+        return (encode(model.teacher["encoder"], view),)
+
+    def joint_loss(
+        self, model: Any, embedded: tuple[Tensor, ...], targets: tuple[Tensor, ...], keys_B: Tensor
+    ) -> Tensor:
         """The sum of both directions, as the paper has it."""
-        first, second = embed_views(model, view)
+        first, second = project(model.projector, embedded[0])
         with torch.no_grad():
-            targets = embed_views(_Joined(model.teacher), view)
-        return byol(model.predictor(first), targets[1]) + byol(model.predictor(second), targets[0])
+            taught = project(model.teacher["projector"], targets[0])
+        return byol(model.predictor(first), taught[1]) + byol(model.predictor(second), taught[0])
 
     def after_step(self, model: Any, step: int) -> None:
         ema.update(model.teacher, model.student(), ema.rising(self.config.momentum, step, self.steps))
-
-
-class _Joined(nn.Module):
-    def __init__(self, parts: nn.ModuleDict) -> None:
-        super().__init__()
-        self.parts = parts
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        from ssl_models.image_encoders import features
-
-        return self.parts["projector"](features(self.parts["encoder"], pixels))

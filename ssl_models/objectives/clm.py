@@ -33,6 +33,21 @@ class View:
     def to(self, device: torch.device) -> View:
         return View(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
+    def __len__(self) -> int:
+        return len(self.ids_BT)
+
+    def rows(self, begin: int, end: int) -> View:
+        """Rows begin..end, as their own batch."""
+        length = self.ids_BT.shape[1]
+        first, last = torch.searchsorted(self.where_N, torch.tensor([begin, end]) * length).tolist()
+        return View(
+            self.ids_BT[begin:end],
+            self.segment_BT[begin:end],
+            self.place_BT[begin:end],
+            self.where_N[first:last] - begin * length,
+            self.targets_N[first:last],
+        )
+
 
 @dataclass(frozen=True)
 class CausalLanguageObjective:
@@ -47,6 +62,10 @@ class CausalLanguageObjective:
         where = row_N * length + column_N
         arrays = (batch.ids_BT, segment, batch.place_BT, where, batch.ids_BT.ravel()[where + 1])
         return View(*(torch.from_numpy(array) for array in arrays))
+
+    def terms(self, view: View) -> int:
+        """The loss is a mean over predicted tokens."""
+        return len(view.targets_N)
 
     def loss(self, model: Any, view: View) -> Tensor:
         hidden_BTH = hidden_states(model, view.ids_BT, view.segment_BT, view.place_BT)

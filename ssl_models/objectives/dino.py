@@ -16,7 +16,7 @@ from ssl_models import ema
 from ssl_models.image_config import DINO
 from ssl_models.images import ImageBatch
 from ssl_models.losses import dino, dino_centre
-from ssl_models.objectives.joint import Method, Projected, Views, draw_views, embed_views
+from ssl_models.objectives.joint import JointMethod, Projected, Views, draw_views, encode, project
 
 
 class Prototyped(Projected):
@@ -26,8 +26,8 @@ class Prototyped(Projected):
         super().__init__(encoder, config.hidden, config.projection)
         self.prototypes_KD = nn.Parameter(torch.randn(config.prototypes, config.projection) * 0.02)
 
-    def forward(self, pixels_BCSS: Tensor) -> Tensor:
-        return F.normalize(super().forward(pixels_BCSS)) @ F.normalize(self.prototypes_KD).T
+    def head(self, features_BF: Tensor) -> Tensor:
+        return F.normalize(self.projector(features_BF)) @ F.normalize(self.prototypes_KD).T
 
 
 class Taught(nn.Module):
@@ -41,7 +41,7 @@ class Taught(nn.Module):
         self.seen: list[Tensor] = []
 
 
-class DINOMethod(Method):
+class DINOMethod(JointMethod):
     def module(self, encoder: nn.Module) -> nn.Module:
         return Taught(encoder, self.config)
 
@@ -50,11 +50,22 @@ class DINOMethod(Method):
         size = self.encoder.image_size
         return draw_views(batch, c.augment, size, self.seed, 2, c.small_views, c.small_crop_low)
 
-    def loss(self, model: Any, view: Views) -> Tensor:
+    def embed(self, model: Any, view: Views) -> tuple[Tensor, ...]:
+        return (encode(model.student.encoder, view),)
+
+    def targets(self, model: Any, view: Views) -> tuple[Tensor, ...]:
+        return (encode(model.teacher.encoder, Views(view.pixels_VBCSS[:2], view.keys_B)),)
+
+    def rowwise(self, model: Any) -> nn.Module:
+        return model.student.encoder
+
+    def joint_loss(
+        self, model: Any, embedded: tuple[Tensor, ...], targets: tuple[Tensor, ...], keys_B: Tensor
+    ) -> Tensor:
         with torch.no_grad():
-            taught = embed_views(model.teacher, Views(view.pixels_VBCSS[:2], view.keys_B))
+            taught = project(model.teacher.head, targets[0])
         model.seen.append(taught)
-        student = embed_views(model.student, view)
+        student = project(model.student.head, embedded[0])
         c = self.config
         return dino(student, taught, model.centre, c.student_temperature, c.teacher_temperature)
 

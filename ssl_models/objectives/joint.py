@@ -28,8 +28,15 @@ class Views:
     pixels_VBCSS: Tensor
     keys_B: Tensor
 
-    def to(self, device: torch.device) -> Views:
-        return Views(self.pixels_VBCSS.to(device, non_blocking=True), self.keys_B.to(device, non_blocking=True))
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Views:
+        pixels = self.pixels_VBCSS.to(device, dtype, non_blocking=True)
+        return Views(pixels, self.keys_B.to(device, non_blocking=True))
+
+    def __len__(self) -> int:
+        return len(self.keys_B)
+
+    def rows(self, begin: int, end: int) -> Views:
+        return Views(self.pixels_VBCSS[:, begin:end], self.keys_B[begin:end])
 
 
 def draw_views(
@@ -99,7 +106,43 @@ class Method(ABC):
         return model.encoder
 
 
-def embed_views(model: nn.Module, view: Views) -> Tensor:
-    """[V, B, D] of all views in one forward."""
+class JointMethod(Method):
+    """A method whose loss compares the images of a batch: a part of each image alone, then one of all of them.
+
+    The projector stands in the second part: its BatchNorm sees the whole batch, however that was cut.
+    """
+
+    def embed(self, model: Any, view: Views) -> tuple[Tensor, ...]:
+        """[B, V, F] features: rows of images first, so that parts of a batch can be put together."""
+        return (encode(model.encoder, view),)
+
+    def targets(self, model: Any, view: Views) -> tuple[Tensor, ...]:
+        """What a teacher makes of the views, in the same form, without gradient."""
+        return ()
+
+    @abstractmethod
+    def joint_loss(
+        self, model: Any, embedded: tuple[Tensor, ...], targets: tuple[Tensor, ...], keys_B: Tensor
+    ) -> Tensor:
+        """The loss of a whole batch from its images' features."""
+
+    def loss(self, model: Any, view: Views) -> Tensor:
+        with torch.no_grad():
+            targets = self.targets(model, view)
+        return self.joint_loss(model, self.embed(model, view), targets, view.keys_B)
+
+    def rowwise(self, model: Any) -> nn.Module:
+        """The module below `embed`: what may not mix rows."""
+        return model.encoder
+
+
+def encode(encoder: nn.Module, view: Views) -> Tensor:
+    """[B, V, F] of all views in one forward."""
     V, B = view.pixels_VBCSS.shape[:2]
-    return model(view.pixels_VBCSS.flatten(0, 1)).unflatten(0, (V, B))
+    return features(encoder, view.pixels_VBCSS.flatten(0, 1)).unflatten(0, (V, B)).transpose(0, 1)
+
+
+def project(head: nn.Module, features_BVF: Tensor) -> Tensor:
+    """[V, B, D] of a head over all views together."""
+    B, V = features_BVF.shape[:2]
+    return head(features_BVF.transpose(0, 1).flatten(0, 1)).unflatten(0, (V, B))

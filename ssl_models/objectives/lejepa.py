@@ -13,16 +13,18 @@ from torch import Tensor
 from ssl_models.images import ImageBatch
 from ssl_models.keys import stream
 from ssl_models.losses import lejepa
-from ssl_models.objectives.joint import Method, Views, draw_views, embed_views
+from ssl_models.objectives.joint import JointMethod, Views, draw_views, project
 
 
-class LeJEPAMethod(Method):
+class LeJEPAMethod(JointMethod):
     def view(self, batch: ImageBatch) -> Views:
         return draw_views(batch, self.config.augment, self.encoder.image_size, self.seed, self.config.views)
 
-    def loss(self, model: Any, view: Views) -> Tensor:
+    def joint_loss(
+        self, model: Any, embedded: tuple[Tensor, ...], targets: tuple[Tensor, ...], keys_B: Tensor
+    ) -> Tensor:
         """The step's directions are keyed by its first sample: the same after a resume."""
-        generator = torch.Generator().manual_seed(stream("directions", self.seed, int(view.keys_B[0])))
+        generator = torch.Generator().manual_seed(stream("directions", self.seed, int(keys_B[0])))
         directions = torch.randn(self.config.projection, self.config.directions, generator=generator)
-        z_VBD = embed_views(model, view)
+        z_VBD = project(model.projector, embedded[0])
         return lejepa(z_VBD, directions.to(z_VBD.device), weight=self.config.weight)

@@ -51,6 +51,10 @@ class MAEMethod(Method):
         output = model(pixels, noise=self.noise(view.keys_B).to(pixels.device))
         return mae(output.logits, model.patchify(pixels), output.mask, self.config.normalise)
 
+    def terms(self, view: Views) -> int:
+        """The loss is a mean over hidden patches, as many of each image."""
+        return len(view)
+
     def trained_encoder(self, model: Any) -> nn.Module:
         from transformers import ViTModel
 

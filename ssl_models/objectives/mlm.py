@@ -38,6 +38,23 @@ class View:
         move = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
         return View(**move)
 
+    def __len__(self) -> int:
+        return len(self.ids_BT)
+
+    def rows(self, begin: int, end: int) -> View:
+        """Rows begin..end, as their own batch."""
+        length, slots = self.ids_BT.shape[1], self.wanted_BM.shape[1]
+        first, last = torch.searchsorted(self.where_N, torch.tensor([begin, end]) * length).tolist()
+        return View(
+            self.ids_BT[begin:end],
+            self.segment_BT[begin:end],
+            self.place_BT[begin:end],
+            self.where_N[first:last] - begin * length,
+            self.targets_N[first:last],
+            self.wanted_BM[begin:end],
+            self.pick_N[first:last] - begin * slots,
+        )
+
 
 @dataclass(frozen=True)
 class MaskedLanguageObjective:
@@ -66,6 +83,10 @@ class MaskedLanguageObjective:
             row_N * wanted.shape[1] + slot_N,
         )
         return View(*(torch.from_numpy(array) for array in arrays))
+
+    def terms(self, view: View) -> int:
+        """The loss is a mean over masked tokens."""
+        return len(view.targets_N)
 
     def loss(self, model: Any, view: View) -> Tensor:
         hidden_NH = masked_states(

@@ -7,10 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from ssl_models.losses import vicreg
-from ssl_models.objectives.joint import Method, Views, embed_views
+from ssl_models.objectives.joint import JointMethod, project
 
 
-class VICRegMethod(Method):
-    def loss(self, model: Any, view: Views) -> Tensor:
-        first, second = embed_views(model, view)
+class VICRegMethod(JointMethod):
+    def joint_loss(
+        self, model: Any, embedded: tuple[Tensor, ...], targets: tuple[Tensor, ...], keys_B: Tensor
+    ) -> Tensor:
+        first, second = project(model.projector, embedded[0])
         return vicreg(first, second, self.config.invariance, self.config.variance, self.config.covariance)

@@ -192,8 +192,8 @@ def test_a_value_that_is_no_number_stops_the_run_before_the_weights_change(tmp_p
     spec.write(path)
     original = Run.__init__
 
-    def broken(self, spec):
-        original(self, spec)
+    def broken(self, spec, *ranks):
+        original(self, spec, *ranks)
         self.objective = Broken(self.objective, at=11, where=where)
 
     monkeypatch.setattr(Run, "__init__", broken)
