@@ -38,8 +38,8 @@ def regularise_image(payload: bytes, settings: ImageSettings = ImageSettings()) 
     """
     found: dict[str, float] = {}
     try:
-        header = _checked(payload, settings, found)
-        with _decoder(header.kind):
+        header = checked(payload, settings, found)
+        with decoder(header.kind):
             image = _sized(_coloured(_decoded(payload, header, found), settings), settings)
         found |= measures(image)
         data = _encoded(image, settings)
@@ -48,7 +48,7 @@ def regularise_image(payload: bytes, settings: ImageSettings = ImageSettings()) 
     return Regular(data, int(found["width"] * found["height"]), measures=found)
 
 
-def _checked(payload: bytes, settings: ImageSettings, found: dict[str, float]) -> Header:
+def checked(payload: bytes, settings: ImageSettings, found: dict[str, float]) -> Header:
     """The header of a payload that may be decoded. Refused otherwise."""
     if len(payload) > settings.maximum_bytes:
         raise Refused("too_large", f"{len(payload)} bytes, limit {settings.maximum_bytes}")
@@ -69,7 +69,7 @@ def _checked(payload: bytes, settings: ImageSettings, found: dict[str, float]) -
 
 
 @contextmanager
-def _decoder(kind: str) -> Iterator[None]:
+def decoder(kind: str) -> Iterator[None]:
     """What a decoder raises, as the rule for it; the message may quote the file and is left out."""
     try:
         yield

@@ -14,6 +14,7 @@ from tasks.curation.sources.files import kind, list_files, readable, sha256_stre
 from tasks.curation.sources.jsonlines import parse_object, read_json_lines
 from tasks.curation.sources.media import Audio, Images, Pairs
 from tasks.curation.sources.media_rows import MAXIMUM_TEXT, MediaRows, References, of_media
+from tasks.curation.sources.pieces import split
 from tasks.curation.sources.rows import BadValue
 from tasks.curation.sources.splitting import decompressed
 from tasks.curation.sources.tables import read_csv, read_parquet
@@ -88,6 +89,9 @@ class FolderSource:
             return sha256_stream(file)
 
     def __iter__(self) -> Iterator[Raw]:
+        return split(self._files_and_rows(), self)
+
+    def _files_and_rows(self) -> Iterator[Raw]:
         told: set[str] = set()
         for table in self.tables:
             for raw in self._rows_of(*table, told):

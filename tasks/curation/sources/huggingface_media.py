@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from tasks.curation.records import Raw
 from tasks.curation.sources.huggingface import HuggingFaceSource
 from tasks.curation.sources.media_rows import MediaRows, References, of_media
+from tasks.curation.sources.pieces import split
 from tasks.curation.sources.rows import RowReader
 
 
@@ -18,7 +19,7 @@ class HuggingFaceMediaSource(HuggingFaceSource):
     """One record for each row of one split. A row that holds a path and no bytes is read below the local folder."""
 
     _decisive: ClassVar[tuple[str, ...]] = (
-        "subset", "split", "columns", "licence", "maximum_bytes", "media", "captions",
+        "subset", "split", "columns", "licence", "maximum_bytes", "media", "captions", "split_frames", "split_seconds",
     )  # fmt: skip
 
     def _reader(self) -> RowReader:
@@ -32,7 +33,7 @@ class HuggingFaceMediaSource(HuggingFaceSource):
 
     def __iter__(self) -> Iterator[Raw]:
         config: Any = self.config
-        yield from of_media(super().__iter__(), config.media)
+        return split(of_media(super().__iter__(), config.media), self)
 
 
 class _Rows(MediaRows):

@@ -16,6 +16,8 @@ from tasks.curation.sources.speech import Asterisk, Utterances
 
 FOLDER = "tasks.curation.sources.folders:FolderSource"
 Media = Literal["image", "audio"]
+#: A longer clip becomes records of so many seconds each, ``path#seconds=30-60``. (`split_frames`: ``path#frame=3``.)
+SplitSeconds = Annotated[float, Field(ge=0.1, le=86_400)] | None
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class Images:
     columns: MediaColumns = Field(default_factory=dict)
     licence: str | None = None
     maximum_bytes: PayloadLimit = 64 << 20
+    split_frames: bool = False
 
     opened_by: ClassVar[str] = FOLDER
     media: ClassVar[Media] = "image"
@@ -50,6 +53,7 @@ class Audio:
     columns: MediaColumns = Field(default_factory=dict)
     licence: str | None = None
     maximum_bytes: PayloadLimit = 256 << 20
+    split_seconds: SplitSeconds = None
 
     opened_by: ClassVar[str] = FOLDER
     media: ClassVar[Media] = "audio"
@@ -71,6 +75,8 @@ class Pairs:
     columns: MediaColumns = Field(default_factory=dict)
     licence: str | None = None
     maximum_bytes: PayloadLimit = 256 << 20
+    split_frames: bool = False
+    split_seconds: SplitSeconds = None
 
     opened_by: ClassVar[str] = FOLDER
     captions: ClassVar[bool] = True
@@ -92,6 +98,8 @@ class WebDataset:
     columns: MediaColumns = Field(default_factory=dict)
     licence: str | None = None
     maximum_bytes: PayloadLimit = 64 << 20
+    split_frames: bool = False
+    split_seconds: SplitSeconds = None
 
     opened_by: ClassVar[str] = "tasks.curation.sources.tars:TarSource"
 
@@ -115,6 +123,8 @@ class HuggingFaceMedia:
     columns: MediaColumns = Field(default_factory=dict)
     licence: str | None = None
     maximum_bytes: PayloadLimit = 64 << 20
+    split_frames: bool = False
+    split_seconds: SplitSeconds = None
 
     opened_by: ClassVar[str] = "tasks.curation.sources.huggingface_media:HuggingFaceMediaSource"
 

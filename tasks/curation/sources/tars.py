@@ -19,6 +19,7 @@ from tasks.curation.sources.folders import SUFFIXES
 from tasks.curation.sources.jsonlines import parse_object
 from tasks.curation.sources.media import WebDataset
 from tasks.curation.sources.media_rows import MediaRows
+from tasks.curation.sources.pieces import split
 from tasks.curation.sources.rows import BadValue, storable
 from tasks.errors import UserError
 from tasks.stages import sha256_json
@@ -63,6 +64,9 @@ class TarSource:
         return found
 
     def __iter__(self) -> Iterator[Raw]:
+        return split(self._samples(), self)
+
+    def _samples(self) -> Iterator[Raw]:
         limits = Limits(member_bytes=self.config.maximum_bytes)
         for (name, path), (_, digest) in zip(self.files, self._digests, strict=True):
             with readable(path), self.filesystem.open(path, "rb") as file, open_tar(file, limits) as tar:

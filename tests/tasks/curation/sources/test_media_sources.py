@@ -7,7 +7,7 @@ import tarfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from media_chain import picture, write_files
+from media_chain import clip, picture, write_files
 
 from tasks.curation.ingest import ingest
 from tasks.curation.sources import open_source
@@ -202,3 +202,51 @@ def test_a_local_data_set_of_images_gives_the_bytes_as_they_lie(tmp_path):
 def test_an_empty_folder_is_the_users_error(config, tmp_path):
     with pytest.raises(UserError, match="there is no"):
         open_source(config(name="p", path=str(tmp_path)))
+
+
+def animation(frames: int, form: str = "GIF") -> bytes:
+    import numpy as np
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.full((10, 12, 3), 40 * n, np.uint8)) for n in range(frames)]
+    file = io.BytesIO()
+    pictures[0].save(
+        file, form, save_all=True, append_images=pictures[1:], **({"lossless": True} if form != "GIF" else {})
+    )
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP"])
+def test_the_frames_of_an_animation_are_records_of_one_group(tmp_path, form):
+    from PIL import Image
+
+    name = f"a/x.{form.lower()}"
+    files = {name: animation(4, form), "a/1.png": PNG[1], "a/2.png": PNG[2][:100]}
+    config = Images(name="p", path=str(write_files(tmp_path, files)), split_frames=True)
+    records = found(config)
+    frames = [records[f"{name}#frame={n}"] for n in range(4)]
+    assert set(records) == {"a/1.png", "a/2.png", *(raw.locator for raw in frames)}
+    assert {raw.group for raw in frames} == {name}
+    assert [Image.open(io.BytesIO(raw.payload)).convert("L").getpixel((5, 5)) for raw in frames] == [0, 40, 80, 120]
+    assert records["a/2.png"].payload == files["a/2.png"]  # not to be split: as it was found
+    whole = found(Images(name="p", path=str(tmp_path)))
+    assert whole[name].payload == files[name]
+
+
+def test_pieces_of_a_long_clip_are_records_without_its_transcript(tmp_path):
+    import soundfile
+
+    files = {"v/long.wav": clip(1, seconds=2.5), "v/long.txt": b"All of it.", "v/short.wav": clip(2, seconds=0.5)}
+    files["v/short.txt"] = b"A word."
+    config = Pairs(name="p", path=str(write_files(tmp_path, files)), media="audio", split_seconds=1.0)
+    records = found(config)
+    assert set(records) == {"v/short.wav", *(f"v/long.wav#seconds={n}" for n in ("0-1", "1-2", "2-2.5"))}
+    assert records["v/short.wav"].text == "A word."
+    assert {raw.text for name, raw in records.items() if "#" in name} == {None}
+    whole = soundfile.read(io.BytesIO(files["v/long.wav"]), dtype="int16")[0].tolist()
+    parts = [
+        soundfile.read(io.BytesIO(records[f"v/long.wav#seconds={n}"].payload), dtype="int16")[0]
+        for n in ("0-1", "1-2", "2-2.5")
+    ]
+    assert sum((part.tolist() for part in parts), []) == whole
+    ingest([config], tmp_path)
