@@ -85,6 +85,11 @@ class Election:
         place = pc.index_in(self._gone["record_id"], array_of(table["record_id"]))
         self._rows = np.flatnonzero(entangled)[place.to_numpy()]
 
+    @property
+    def gone(self) -> np.ndarray:
+        """The rows that lost, ascending."""
+        return self._rows
+
     def without_duplicates(self, table: pa.Table, start: int) -> pa.Table:
         """The rows from `start` on: of those that lost, verdict drop, their survivor and the similarity beside it."""
         low, high = np.searchsorted(self._rows, [start, start + len(table)]).tolist()

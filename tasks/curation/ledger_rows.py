@@ -1,6 +1,6 @@
 """The ledger's rows before they have a shard: in a temporary file, and read from it a block at a time.
 
-In memory stays, of every record, what must be known of all at once: verdict and spans, and 16 bytes by which copies are
+In memory stays, of every record, what must be known of all at once: is it admitted, and 16 bytes by which copies are
 found; and of those that resemble another what their election asks for.
 """
 
@@ -21,7 +21,7 @@ from data_policies.schema import Policy
 from tasks.curation import blocks as sizes
 from tasks.curation.beside import Part, Stream, array_of, beside, put, side_by_side
 from tasks.curation.election import QUALITY, Election
-from tasks.curation.written import fact_blocks
+from tasks.curation.written import Decided, fact_blocks
 from tasks.governance.ledger import ADMITTED, SPAN
 from tasks.memory import release
 
@@ -55,11 +55,13 @@ class LedgerRows:
 
     def __enter__(self) -> LedgerRows:
         try:
-            #: verdict and spans of each record, before duplicates are gone: what `written_texts` asks for.
-            self.decided = self._decided()
-            self._election = Election(self.curated, self.policy, len(self.decided))
-            self._write()
+            admitted = self._admitted()
+            self._election = Election(self.curated, self.policy, len(admitted))
+            self._write(admitted)
             self._election.hold(self._read)
+            admitted[self._election.gone] = False
+            #: What goes into shards.
+            self.written = Decided(admitted, self._spans)
             release()
         except BaseException:
             self._folder.cleanup()
@@ -70,7 +72,7 @@ class LedgerRows:
         self._folder.cleanup()
 
     def __len__(self) -> int:
-        return len(self.decided)
+        return len(self.written.admitted)
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All rows, or some `columns` of them, BLOCK_ROWS at a time; one empty table when there are none."""
@@ -103,25 +105,25 @@ class LedgerRows:
         size = sizes.BLOCK_ROWS
         return (table.slice(at, size).combine_chunks() for at in range(0, max(len(table), 1), size))
 
-    def _decided(self) -> pa.Table:
-        """Verdict and spans of each record, those that were erased dropped."""
-        curated = self.curated
-        pii = next(Path(stage.path) for stage in curated.scored if stage.name == "pii")
-        given = [
-            Part(Path(curated.ingested.path) / "records.parquet", "records", ["content_sha256"]),
-            Part(pii / "scores.parquet", "pii", ["spans"]),
-        ]
-        found = []
-        for block, verdicts in zip(side_by_side(given), self._verdict_blocks(["verdict"]), strict=True):
-            gone = erased(block, curated.suppressed)
-            verdict = beside(block, verdicts, "verdicts")["verdict"]
-            found.append(pa.table({"verdict": pc.if_else(gone, "drop", verdict), "spans": block["spans"]}))
-        return pa.concat_tables(found)
+    def _spans(self) -> Iterator[pa.Table]:
+        pii = next(Path(stage.path) for stage in self.curated.scored if stage.name == "pii")
+        return side_by_side([Part(pii / "scores.parquet", "pii", ["spans"])])
 
-    def _write(self) -> None:
+    def _admitted(self) -> np.ndarray:
+        """Is each record admitted (bool, N), duplicates among them and those that were erased not?"""
+        records = Part(Path(self.curated.ingested.path) / "records.parquet", "records", ["content_sha256"])
+        found = []
+        for block, verdicts in zip(side_by_side([records]), self._verdict_blocks(["verdict"]), strict=True):
+            gone = erased(block, self.curated.suppressed)
+            verdict = beside(block, verdicts, "verdicts")["verdict"]
+            kept = pc.and_(pc.is_in(verdict, pa.array(ADMITTED)), pc.invert(gone))
+            found.append(np.array(kept, bool))
+        return np.concatenate(found)
+
+    def _write(self, admitted: np.ndarray) -> None:
         """Each record's row with the facts of its text, but for duplicates, into the file; the election looks on."""
-        admitted = np.asarray(pc.is_in(self.decided["verdict"], pa.array(ADMITTED)))
-        facts = Stream(fact_blocks(self.curated.ingested, self.decided, self.policy, self.curated.media))
+        decided = Decided(admitted, self._spans)
+        facts = Stream(fact_blocks(self.curated.ingested, decided, self.policy, self.curated.media))
         start, writer = 0, None
         try:
             for block, verdicts in zip(side_by_side(self._sides()), self._verdict_blocks(), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -44,30 +45,53 @@ PLACED = pa.schema([("shard", pa.dictionary(pa.int32(), pa.string())), ("offset"
 _TEXTS = pa.schema([("record_id", pa.string()), ("text", pa.large_string())])
 
 
-def written_texts(ingested: Stage, rows: pa.Table, policy: Policy) -> Iterator[pa.Table]:
+@dataclass(frozen=True)
+class Decided:
+    """`admitted`: of every record in the order of record_id, is it written (bool, N)? `spans` gives tables with the
+    column of that name, a row a record in the same order, as often as it is called."""
+
+    admitted: np.ndarray
+    spans: Callable[[], Iterator[pa.Table]]
+
+    @classmethod
+    def of(cls, rows: pa.Table | Decided) -> Decided:
+        """The same of a table with ``verdict`` and ``spans``."""
+        if isinstance(rows, Decided):
+            return rows
+        return cls(np.asarray(pc.is_in(rows["verdict"], pa.array(ADMITTED))), lambda: iter([rows.select(["spans"])]))
+
+    def admitted_spans(self) -> Iterator[pa.Table]:
+        """`spans` of the admitted records alone."""
+        start = 0
+        for block in self.spans():
+            yield block.filter(pa.array(self.admitted[start : start + len(block)]))
+            start += len(block)
+
+
+def written_texts(ingested: Stage, rows: pa.Table | Decided, policy: Policy) -> Iterator[pa.Table]:
     """record_id and text of the admitted records, redacted where the policy says so; sorted, in blocks.
 
-    `rows`: record_id, verdict and spans of every record, sorted by record_id.
+    `rows`: verdict and spans of every record, sorted by record_id.
     """
-    actions = span_actions(policy)
-    admitted = np.asarray(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
-    spans = rows["spans"].filter(pa.array(admitted))
-    row = 0
-    for block in FileBlocks(Path(ingested.path) / "records.parquet", admitted).blocks(_TEXTS.names):
-        pairs = zip(block["text"].to_pylist(), spans.slice(row, len(block)).to_pylist(), strict=True)
+    actions, decided = span_actions(policy), Decided.of(rows)
+    spans = Stream(decided.admitted_spans())
+    for block in FileBlocks(Path(ingested.path) / "records.parquet", decided.admitted).blocks(_TEXTS.names):
+        here = spans.take(len(block))
+        pairs = zip(block["text"].to_pylist(), here["spans"].to_pylist() if here else (), strict=True)
         texts = [redact(text, found, actions) if found else text for text, found in pairs]
-        row += len(block)
         yield pa.table([block["record_id"], pa.array(texts, pa.large_string())], schema=_TEXTS)
 
 
-def written_samples(ingested: Stage, rows: pa.Table, policy: Policy, media: Stage | None) -> Iterator[pa.Table]:
+def written_samples(
+    ingested: Stage, rows: pa.Table | Decided, policy: Policy, media: Stage | None
+) -> Iterator[pa.Table]:
     """As `written_texts`; of a corpus of images or clips, ``media`` with their bytes and, where its samples have one,
     the text ("" for none), in blocks of bounded bytes."""
     if media is None:
         yield from written_texts(ingested, rows, policy)
         return
     texts = written_texts(ingested, rows, policy) if "txt" in extensions_of(media) else None
-    admitted = np.asarray(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
+    admitted = Decided.of(rows).admitted
     waiting: list[str | None] = []
     for block in FileBlocks(Path(media.path) / "regular.parquet", admitted).blocks(["record_id", "regular"]):
         columns = {"record_id": block["record_id"], "media": block["regular"]}
@@ -79,7 +103,9 @@ def written_samples(ingested: Stage, rows: pa.Table, policy: Policy, media: Stag
         yield pa.table(columns)
 
 
-def fact_blocks(ingested: Stage, rows: pa.Table, policy: Policy, media: Stage | None = None) -> Iterator[pa.Table]:
+def fact_blocks(
+    ingested: Stage, rows: pa.Table | Decided, policy: Policy, media: Stage | None = None
+) -> Iterator[pa.Table]:
     """FACTS of the admitted records as they are written; sorted, in blocks, at least one.
 
     `written_length`, by which copies are ranked: code points of a text; pixels of an image and samples of a clip.
@@ -88,9 +114,8 @@ def fact_blocks(ingested: Stage, rows: pa.Table, policy: Policy, media: Stage | 
     extensions = extensions_of(media) if media else TEXT
     sizes = None
     if media:
-        admitted = np.asarray(pc.is_in(rows["verdict"], pa.array(ADMITTED)))
         path = Path(media.path) / "scores.parquet"
-        sizes = Stream(FileBlocks(path, admitted).blocks(["record_id", "media.size"]))
+        sizes = Stream(FileBlocks(path, Decided.of(rows).admitted).blocks(["record_id", "media.size"]))
     for block in written_samples(ingested, rows, policy, media):
         digests = [sample_sha256(members_of(sample, extensions)) for sample in block.to_pylist()]
         members = [name for name in ("text", "media") if name in block.column_names]

@@ -77,7 +77,7 @@ def _write(temporary, rows, engine, parent, number, counts, sources, result, inp
         dict(parent.shard_counts) if parent else {name: shard_count(size) for name, (_, size) in found.items()}
     )
     with progress("shards", counts.keep + counts.redact) as advance:
-        texts = written_samples(curated.ingested, rows.decided, policy, curated.media)
+        texts = written_samples(curated.ingested, rows.written, policy, curated.media)
         written = write_in_rounds(
             lambda: kept(rows, SAMPLE), texts, temporary, shard_counts, engine, advance, curated.extensions
         )
