@@ -4,7 +4,8 @@
 under torchrun; then everything in the checkpoints is compared: parameters, teachers, centres, BatchNorm statistics,
 optimizer. In float64, so that what is found is the method and not rounding (AdamW divides a gradient by its own size:
 of a parameter whose true gradient is zero, such as a key's bias, it makes steps of full length out of rounding). And
-in float32 the first step's gradient. Losses that have no method yet train small towers by the same code.
+in float32 the first step's gradient, and the weights after five. Losses that have no method yet train small towers by
+the same code.
 """
 
 from __future__ import annotations
@@ -100,23 +101,22 @@ def spec_of(root: Path, name: str, run: str, **train: Any) -> TrainSpec:
 
 
 def train(root: Path, run: str, single: bool, ranks: Ranks = Ranks(), **settings: Any) -> None:
-    """Every method that can be cut so: five steps in float64 and, if `single` precision is wanted, one in float32."""
+    """Five steps of every method that can be cut so: in float64 and, if `single` precision is wanted, in float32."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     for name in NAMES:
         if settings.get("micro_batch") and "BatchNorm" in name:
             continue
-        for precision, steps in (("float64", STEPS), ("float32", 1))[: 1 + single]:
-            spec = spec_of(
-                root, name, f"{run}-{precision}", **settings, precision=precision, steps=steps, ranks=ranks.count
-            )
+        for precision, every in (("float64", STEPS), ("float32", 1))[: 1 + single]:
+            settings |= {"precision": precision, "checkpoint_every_steps": every, "keep_checkpoints": STEPS}
+            spec = spec_of(root, name, f"{run}-{precision}", ranks=ranks.count, **settings)
             if trainer.run_spec(spec, ranks) != trainer.FINISHED:
                 raise RuntimeError(f"{name} did not finish")
 
 
-def checkpoint(folder: Path) -> dict[str, torch.Tensor]:
-    path = max((folder / "checkpoints").glob("step-*"))
+def checkpoint(folder: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
+    path = folder / "checkpoints" / f"step-{step:08d}"
     return load_file(path / "model.safetensors") | load_file(path / "optimizer.safetensors")
 
 
@@ -143,9 +143,9 @@ def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float
     )
 
 
-def whole(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """All first moments in one: after one step, a tenth of the gradient."""
-    return {"gradient": torch.cat([x.flatten() for key, x in sorted(tensors.items()) if key.endswith("exp_avg")])}
+def whole(tensors: dict[str, torch.Tensor], wanted: str) -> dict[str, torch.Tensor]:
+    """All tensors of a kind in one; first moments after one step are a tenth of the gradient."""
+    return {wanted: torch.cat([x.flatten() for key, x in sorted(tensors.items()) if kind(key) == wanted])}
 
 
 def table(root: Path) -> dict[str, dict[str, float]]:
@@ -157,8 +157,9 @@ def table(root: Path) -> dict[str, dict[str, float]]:
             if folder.exists():
                 row[cut] = apart(checkpoint(folder), checkpoint(root / "alone-float64" / name))
             if (root / f"{cut}-float32" / name).exists():
-                once = [whole(checkpoint(root / f"{run}-float32" / name)) for run in (cut, "alone")]
-                row[f"{cut}_gradient_float32"] = apart(*once)
+                for what, step, wanted in (("gradient", 1, "exp_avg"), ("weights", STEPS, "model")):
+                    both = [whole(checkpoint(root / f"{run}-float32" / name, step), wanted) for run in (cut, "alone")]
+                    row[f"{cut}_{what}_float32"] = apart(*both)
     for name in towers.TOWERS:
         alone = load_file(root / "alone-towers" / f"{name}.safetensors")
         found[f"{name}, towers"] = {

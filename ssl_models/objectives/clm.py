@@ -39,7 +39,8 @@ class View:
     def rows(self, begin: int, end: int) -> View:
         """Rows begin..end, as their own batch."""
         length = self.ids_BT.shape[1]
-        first, last = torch.searchsorted(self.where_N, torch.tensor([begin, end]) * length).tolist()
+        edges = torch.tensor([begin * length, end * length], device=self.where_N.device)
+        first, last = torch.searchsorted(self.where_N, edges).tolist()
         return View(
             self.ids_BT[begin:end],
             self.segment_BT[begin:end],
