@@ -128,7 +128,7 @@ def _decode(payload: bytes, header: _Header, settings: AudioSettings) -> _Mixed:
         resampler = soxr.ResampleStream(header.sample_rate, settings.sample_rate, 1, "float32", "HQ")
     parts: list[np.ndarray] = []
     peaks, frames = Peaks(), 0
-    for block in _blocks(payload, header):
+    for block in decoded_blocks(payload, header):
         frames += len(block)
         if frames > limit:
             raise Refused("too_long", f"limit {settings.maximum_seconds:g} s")
@@ -147,22 +147,15 @@ def _decode(payload: bytes, header: _Header, settings: AudioSettings) -> _Mixed:
     return _Mixed(np.concatenate(parts), frames, peaks)
 
 
-def _blocks(payload: bytes, header: _Header, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
-    """float32 [frames, channels] from `start` on; Refused when the decoder fails."""
+def decoded_blocks(payload: bytes, header: _Header) -> Iterator[np.ndarray]:
+    """float32 [frames, channels], a block after the other; Refused when the decoder fails."""
     import soundfile
 
     stream = io.BytesIO(payload)
-    done = start
+    done = 0
     try:
         with _forward(stream) as file:
-            if start:
-                file.seek(start)
-            while stop is None or done < stop:
-                wanted = max(1, _BLOCK // header.channels)
-                wanted = wanted if stop is None else min(wanted, stop - done)
-                block = file.read(wanted, dtype="float32", always_2d=True)
-                if not len(block):
-                    return
+            while len(block := file.read(max(1, _BLOCK // header.channels), dtype="float32", always_2d=True)):
                 done += len(block)
                 yield block
     except (soundfile.LibsndfileError, ValueError, RuntimeError) as error:
@@ -214,28 +207,6 @@ def decode(payload: bytes) -> tuple[np.ndarray, int]:
     if samples.ndim != 1:
         raise ValueError("a regular clip has one channel")
     return samples, int(rate)
-
-
-def split_audio(payload: bytes, seconds: float) -> Iterator[tuple[str, bytes]]:
-    """("seconds=0-60", a lossless file) for each piece of a clip longer than `seconds`; nothing for one that is not.
-
-    A piece is `seconds` long, the last one what remains; rate and channels stay. Refused as for a whole clip.
-    """
-    import soundfile
-
-    header = read_header(payload)
-    if header.frames <= seconds * header.sample_rate:
-        return
-    exact: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
-    if header.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
-        exact = {"format": "WAV", "subtype": "FLOAT"}
-    step = max(1, int(seconds * header.sample_rate))
-    for start in range(0, header.frames, step):
-        stop = min(start + step, header.frames)
-        samples = np.concatenate([*_blocks(payload, header, start, stop), np.empty((0, header.channels), np.float32)])
-        stream = io.BytesIO()
-        soundfile.write(stream, samples, header.sample_rate, **exact)
-        yield f"seconds={start / header.sample_rate:g}-{stop / header.sample_rate:g}", stream.getvalue()
 
 
 def _reason(error: Exception) -> str:

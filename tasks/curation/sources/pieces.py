@@ -56,7 +56,7 @@ def _pieces(raw: Raw, config: Any) -> Iterator[tuple[str, bytes]]:
 
         return split_image(raw.payload)
     if raw.media == "audio" and (seconds := getattr(config, "split_seconds", None)):
-        from tasks.curation.audio import split_audio
+        from tasks.curation.audio_pieces import split_audio
 
         return split_audio(raw.payload, seconds)
     return iter(())

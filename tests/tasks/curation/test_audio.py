@@ -16,7 +16,8 @@ from hostile_audio import CASES, RATE, coded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.curation.audio import decode, regularise_audio, split_audio
+from tasks.curation.audio import decode, regularise_audio
+from tasks.curation.audio_pieces import split_audio
 from tasks.curation.media import AudioSettings
 
 SETTINGS = AudioSettings()
@@ -153,6 +154,16 @@ def test_long_audio_is_split_without_loss() -> None:
     pieces = dict(split_audio(coded(floats, 8000, subtype="FLOAT"), 1))
     together = np.concatenate([soundfile.read(io.BytesIO(p), dtype="float32")[0] for p in pieces.values()])
     assert np.array_equal(together, floats[:, 0])
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("MP3", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_24")])
+def test_pieces_of_any_codec_join_without_a_gap(kind: str, subtype: str | None) -> None:
+    payload = coded(tone(4, 48_000, 2, 300), 48_000, kind, subtype)
+    whole = soundfile.read(io.BytesIO(payload), dtype="float32")[0]
+    pieces = dict(split_audio(payload, 1.1))
+    together = np.concatenate([soundfile.read(io.BytesIO(piece), dtype="float32")[0] for piece in pieces.values()])
+    assert len(pieces) == 4
+    assert np.allclose(together, whole, atol=1 / 32768)
 
 
 def test_the_limit_is_exact() -> None:
