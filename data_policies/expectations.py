@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from data_policies.measures import meant_for
+from data_policies.media_rules import PAIR_SCORE
 from data_policies.schema import MEDIA_RULES, Policy
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _media(policy: Policy, media: str) -> Iterator[Check]:
             if (bounds.min, bounds.max) != (None, None):
                 column = f"{kind}.{measure}"
                 check = _between(f"admitted.{column}.bounds", "admitted", column, bounds.min, bounds.max)
-                yield replace(check, of="media")
+                yield replace(check, of="given" if column == PAIR_SCORE else "media")
 
 
 def _uncontaminated(policy: Policy, protected: Sequence[str]) -> Iterator[Check]:

@@ -32,8 +32,8 @@ MEDIA_MEASURES: dict[str, tuple[str, ...]] = {
         "bandwidth",
         "speech_share",
     ),  # fmt: skip
-    # of the caption or transcript; 0 where there is none
-    "pair": ("words", "characters"),
+    # of the caption or transcript; 0 where there is none. score: how well it fits the image, by the policy's model
+    "pair": ("words", "characters", "score"),
 }
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from data_policies.hits import DROP, QUARANTINE, Hit, flags, floats, objects
 from data_policies.schema import MEDIA_RULES, Policy
 
+PAIR_SCORE = "pair.score"
 KIND, GIVEN = "media", "caption.given"  # columns: image, audio or "" for a text; has it a text (beside it)?
 
 
@@ -62,7 +63,10 @@ def media_hits(scores: pa.Table, policy: Policy) -> Iterator[Hit]:
         asked = regular if kind == "pair" else regular & flags(pc.equal(scores[KIND], kind))
         for measure, bounds in getattr(policy, part).items():
             rule, value = f"{kind}.{measure}", floats(scores[f"{kind}.{measure}"])
-            yield Hit("error.media", QUARANTINE, asked & np.isnan(value))
+            if rule == PAIR_SCORE:  # without a text there is nothing to compare
+                yield Hit("error.pair-scores", QUARANTINE, asked & has_text(scores) & np.isnan(value))
+            else:
+                yield Hit("error.media", QUARANTINE, asked & np.isnan(value))
             if bounds.min is not None:
                 yield Hit(rule, DROP, asked & (value < bounds.min), value, bounds.min)
             if bounds.max is not None:

@@ -125,6 +125,18 @@ class Ner:
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
+class PairModel:
+    """A model that tells how well an image and its text fit together; `pairs.score` bounds what it says.
+
+    `model`: a folder in the transformers format of a dual encoder (CLIP, SigLIP; safetensors). `sha256`: the digest
+    that the files must have; None: any, recorded in the stage.
+    """
+
+    model: str = Field(min_length=1)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
 class Contamination:
     """From where on a record counts as holding an item of an evaluation set that the recipe protects.
 
@@ -204,6 +216,7 @@ class Policy:
     images: dict[str, Range] = Field(default_factory=dict)
     audio: dict[str, Range] = Field(default_factory=dict)
     pairs: dict[str, Range] = Field(default_factory=dict)
+    pair_model: PairModel | None = None
 
     @field_validator("quality", mode="before")
     @classmethod
@@ -226,6 +239,8 @@ class Policy:
 
     @model_validator(mode="after")
     def _found_by_something(self) -> Policy:
+        if "score" in self.pairs and self.pair_model is None:
+            raise ValueError("pairs.score asks for what only a model finds: name one under 'pair_model'")
         found = set(self.ner.labels.values()) if self.ner else set()
         for kind in ("person", "address"):
             if self.pii.get(kind, "keep") != "keep" and kind not in found:
@@ -236,7 +251,7 @@ class Policy:
         """JSON-able values. What is said of media stands there only where something is: other policies keep their
         digest."""
         value = TypeAdapter(Policy).dump_python(self, mode="json")
-        for part, keys in ((value, MEDIA_RULES), (value["duplicates"], ("images", "audio"))):
+        for part, keys in ((value, (*MEDIA_RULES, "pair_model")), (value["duplicates"], ("images", "audio"))):
             for key in [key for key in keys if not part[key]]:
                 del part[key]
         return value

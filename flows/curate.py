@@ -18,6 +18,7 @@ from flows.recipe import Recipe
 from tasks.curation import steps
 from tasks.curation.assemble import Curated
 from tasks.curation.media_stage import media_stage
+from tasks.curation.pair_scores import pair_score_stage
 from tasks.curation.records import Engine
 from tasks.curation.toxicity_stage import toxicity_stage
 from tasks.governance import bias
@@ -38,6 +39,7 @@ decide = as_task(steps.decide_stage, "decide")
 duplicates = as_task(steps.pairs_stage, "duplicates")
 media_duplicates = as_task(steps.media_pairs_stage, "duplicates")
 make_regular = as_task(media_stage, "media")
+score_pairs = as_task(pair_score_stage, "score")
 publish = as_task(corpora.build_corpus, "gate and shards")
 
 
@@ -85,6 +87,8 @@ def _score_and_decide(recipe: Recipe, place: Home, policy: Policy) -> tuple[list
     if recipe.modality:
         regular = make_regular(place, ingested, recipe.modality, recipe.captions, recipe.media, engine)
         scored += [regular, score(place, ingested, Captions(), engine)]
+        if policy.pair_model is not None:
+            scored.append(score_pairs(place, ingested, regular, policy.pair_model, engine))
     if recipe.protected.sets:
         items = protect(place, recipe.protected.sets, source_digests(recipe.protected.sets))
         scored.append(score(place, ingested, Contamination(read_items(items), recipe.protected.ngram_words), engine))

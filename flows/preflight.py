@@ -34,6 +34,16 @@ def check(recipe: Recipe) -> None:
 
         open_screen(Path(policy.toxicity.screen.model), policy.toxicity.screen.sha256)
     open_names(policy.ner)
+    if policy.pair_model is not None:
+        from tasks.curation.pair_scores import PairScores
+
+        PairScores(policy.pair_model)
+        if recipe.modality == "audio":
+            raise UserError(
+                "the policy's pair_model looks at images, and the sources hold clips",
+                where=recipe.policy,
+                hint="take pair_model out of the policy",
+            )
     _digests[recipe.curation_sha256()] = source_digests(recipe.sources)
     require_records(recipe.sources)
     require_records(recipe.protected.sets)

@@ -10,6 +10,8 @@ from data_policies.media_measures import MEDIA_MEASURES
 from data_policies.media_rules import GIVEN
 from tasks.curation.quality import Text
 
+MEASURED = tuple(name for name in MEDIA_MEASURES["pair"] if name != "score")  # which a model gives
+
 
 class Captions:
     """Scorer of ``caption.given`` and of ``pair.words`` and ``pair.characters`` (0 where there is no text).
@@ -20,11 +22,11 @@ class Captions:
     name = "captions"
     VERSION = 1
     inputs = ("text",)
-    schema = pa.schema([(GIVEN, pa.bool_()), *((f"pair.{name}", pa.float64()) for name in MEDIA_MEASURES["pair"])])
+    schema = pa.schema([(GIVEN, pa.bool_()), *((f"pair.{name}", pa.float64()) for name in MEASURED)])
 
     def config(self) -> dict[str, Any]:
         """The measures by name."""
-        return {"measures": list(MEDIA_MEASURES["pair"])}
+        return {"measures": list(MEASURED)}
 
     def score(self, batch: pa.Table) -> pa.Table:
         """The columns of `schema` for each row of ``text``."""
