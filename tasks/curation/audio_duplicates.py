@@ -5,9 +5,10 @@ often do. Each word is therefore entered under several masks of 24 bits. A pair 
 share agree about how far one is shifted against the other, and verified at that shift. Only frames that sound are
 entered or compared.
 
-On 568 prompts of one voice two different ones reach 0.41 at most, copies (MP3, Ogg or Opus at the lowest quality, a
-fifth cut off, gain, 11 kHz) 0.6 and more: thresholds from 0.5 on tell them apart. Steady tones have no fingerprint that
-survives: copies of them are found only where their bytes are equal. Figures: benchmarks/results/audio_duplicates.json.
+On 568 prompts of one voice two of different words reach 0.37 at most, and one word said twice 0.41; copies (MP3, Ogg or
+Opus at their strongest compression, a fifth cut off, gain, 11 kHz, or several of these) 0.52 and more: thresholds from
+0.45 to 0.5 tell them apart. Steady tones have no fingerprint that survives: copies of them are found only where they
+are equal once made regular. Figures: benchmarks/results/audio_duplicates.json.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def regular(samples: np.ndarray, rate: int = RATE, kind: str = "WAV", subtype: s
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.integers(-32768, 32767), min_size=1, max_size=3000),
     st.sampled_from(["WAV", "FLAC", "AIFF", "CAF", "AU"]),
