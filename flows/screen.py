@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -92,7 +93,8 @@ def training(result: dict[str, Any], out: Console | None = None) -> None:
     out = out or console()
     out.rule(f"[bold]{result['run_id']}[/bold]", align="left")
     first = f" from {result['first_loss']:.3f}" if result.get("first_loss") else ""
-    speed = f", {result['tokens_per_second']:,.0f} useful tokens/s" if result.get("tokens_per_second") else ""
+    unit = "images" if (Path(result["encoder"]) / "preprocessor_config.json").is_file() else "useful tokens"
+    speed = f", {result['tokens_per_second']:,.0f} {unit}/s" if result.get("tokens_per_second") else ""
     out.print(f"[bold]training[/bold] {result['steps']:,} steps, loss{first} to {result['loss']:.3f}{speed}")
     out.print(f"[bold]encoder[/bold]  {result['encoder']}", soft_wrap=True)
 
@@ -101,7 +103,8 @@ def evaluation(result: dict[str, Any], out: Console | None = None) -> None:
     """Each figure beside its baselines, with its interval."""
     out = out or console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("measured on held-out documents")
+    images = "image-probe" in (result.get("details") or {})
+    table.add_column(f"measured on held-out {'images' if images else 'documents'}")
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column("n", justify="right")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tasks.stages import Stage, Transient, run_stage
 
 VERSION = 1
 REGULAR_SCHEMA = pa.schema([("record_id", pa.string()), ("regular", pa.large_binary())])
+_LIBRARIES = {"image": ("pillow",), "audio": ("soundfile", "soxr")}
 _BATCH = 64  # payloads that one thread takes at once
 
 
@@ -70,6 +72,7 @@ class Media:
             "settings": settings,
             "measures": measured(self.media),
             "step": module.VERSION,
+            "libraries": {name: version(name) for name in _LIBRARIES[self.media]},  # they decide the regular bytes
         } | models
 
     def score(self, batch: pa.Table) -> pa.Table:

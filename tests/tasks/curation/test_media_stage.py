@@ -19,7 +19,7 @@ from tasks.curation.blocks import write_byte_blocks
 from tasks.curation.media import AudioSettings, ImageSettings, MediaSettings, refused
 from tasks.curation.records import PAYLOAD_SCHEMA, RECORD_SCHEMA, Engine
 from tasks.curation.shards import read_index
-from tasks.curation.sources.media import Audio, Images, Pairs
+from tasks.curation.sources.media import Audio, Images, Pairs, WebDataset
 from tasks.errors import UserError
 from tasks.governance.corpus import build_corpus, reopen
 from tasks.governance.diff import diff
@@ -348,3 +348,34 @@ def test_captions_are_scored_for_toxicity_by_their_text(tmp_path):
     by_name = dict(zip(uris, scores, strict=True))
     assert by_name["1.png"]["toxicity.toxicity"] > 0.5 > by_name["2.png"]["toxicity.toxicity"]
     assert by_name["3.png"]["scored_by"] == "not_needed"
+
+
+def test_a_corpus_can_be_read_back_from_its_tars_beside_hostile_ones(images, tmp_path):
+    """Its images are regular already and go through with the same bytes; what is refused is a row of the ledger."""
+    _, _, version, rows = images
+    kept = {row["sample_sha256"]: row for row in rows.values() if row["verdict"] == "keep"}
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in (version / "shards").glob("*.tar"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    with tarfile.open(folder / "zz.tar", "w") as tar:
+        for name in ("../up.png", "a.png", "b.pkl"):
+            info, photo = tarfile.TarInfo(name), PICTURES["dog/photo.jpg"]
+            if name == "a.png":
+                info.type, info.linkname = tarfile.SYMTYPE, "/etc/hosts"
+            else:
+                info.size = len(photo)
+            tar.addfile(info, io.BytesIO(photo) if info.size else None)
+    home = Home.at(tmp_path / "home")
+    curated = media_chain(home, [WebDataset(name="back", path=str(folder))], name="back")
+    again, manifest = build_corpus(home, curated, POLICY, Engine())
+    assert verify(again) == []
+    ledger = read_ledger(again / "ledger").to_pylist()
+    assert manifest.counts.read == len(ledger) == len(kept) + 3
+    refused = sorted(row["detail"] for row in ledger if row["verdict"] == "quarantine")
+    assert refused == ["tar.executable", "tar.parent", "tar.symlink"]
+    assert {row["rule"] for row in ledger if row["verdict"] == "quarantine"} == {"ingest.refused"}
+    found = {row["sample_sha256"]: row for row in ledger if row["verdict"] == "keep"}
+    assert set(found) == set(kept)
+    for digest, row in found.items():  # where it came from is still known
+        assert (row["source"], row["uri"], row["licence"]) == ("pictures", kept[digest]["uri"], "CC0-1.0")
