@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint bench bench-curation bench-quality bench-views clean
+.PHONY: help demo test slow lint bench bench-curation bench-quality bench-views bench-audio clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -65,6 +65,10 @@ $(PEER_SITE)/installed: Makefile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PEER_SITE) \
 		lightly==1.6.0 lightly_utils==0.0.2 pytorch_lightning==2.6.6 lightning_utilities==0.15.3 torchmetrics==1.9.0 aenum==3.1.17
 	@touch $@
+
+bench-audio: $(VENV)/installed  ## copies of clips found, clips read a CPU-second (two minutes)
+	@$(BIN)/python -m benchmarks.audio_duplicates
+	@$(BIN)/python -m benchmarks.audio_reading
 
 bench-views: $(VENV)/installed $(PEER_SITE)/installed  ## views a CPU-second, beside torchvision and lightly (four minutes)
 	@$(BIN)/python -m benchmarks.views --site $(PEER_SITE)
