@@ -45,7 +45,15 @@ $(PEERS)/installed: benchmarks/peers.txt
 	@cd $(PEERS)/data && for file in *.tar.gz; do test ! -e $$file || tar xzf $$file; done
 	@touch $@
 
-bench-curation: $(VENV)/installed $(PEERS)/installed  ## curation against its peers (about an hour), then one table
+# Debian's package descriptions, in lists of our own: the system's are left as they are. Without apt there are none.
+DESCRIPTIONS := $(if $(wildcard /usr/lib/apt/apt-helper),$(PEERS)/descriptions.txt)
+APT := $(CURDIR)/$(PEERS)/apt
+$(PEERS)/descriptions.txt:
+	@mkdir -p $(APT)/lists/partial $(APT)/cache
+	@apt-get -qq -o Acquire::Languages=en -o Dir::State::Lists=$(APT)/lists -o Dir::Cache=$(APT)/cache update
+	@for file in $(APT)/lists/*Translation-en*; do /usr/lib/apt/apt-helper cat-file $$file; echo; done > $@
+
+bench-curation: $(VENV)/installed $(PEERS)/installed $(DESCRIPTIONS)  ## curation against its peers (about an hour), then one table
 	@$(BIN)/python -m benchmarks.licences_holdout > /dev/null
 	@$(BIN)/python -m benchmarks.pii --peer $(PEERS)/bin/python > /dev/null
 	@$(BIN)/python -m benchmarks.quality --peer $(PEERS)/bin/python > /dev/null
@@ -54,7 +62,7 @@ bench-curation: $(VENV)/installed $(PEERS)/installed  ## curation against its pe
 	@$(BIN)/python -m benchmarks.ledger > /dev/null
 	@$(BIN)/python -m benchmarks.redecide > /dev/null
 	@$(BIN)/python -m benchmarks.scale > /dev/null
-	@$(BIN)/python -m benchmarks.toxicity --data $(PEERS)/data --scores $(PEERS)/scores.npz > /dev/null
+	@$(BIN)/python -m benchmarks.toxicity --data $(PEERS)/data --scores $(PEERS)/scores.npz $(DESCRIPTIONS:%=--descriptions %) > /dev/null
 	@$(BIN)/python -m benchmarks.curation_table
 
 bench-quality: $(VENV)/installed  ## do the image methods learn? six methods, three seeds (about ten minutes)

@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,11 @@ import numpy as np
 
 from benchmarks.machine import RESULTS, write
 from benchmarks.toxicity_data import Scores, by_hash, harmless, joined, prompts, text_key, web_length
+from benchmarks.toxicity_pinned import pinned, screened
 from benchmarks.toxicity_plot import plot
 from benchmarks.toxicity_rates import Rates, rates
 from tasks.curation.toxicity import Toxicity, load
-from tasks.curation.toxicity_calibrate import calibrate, toxic_margin
+from tasks.curation.toxicity_calibrate import toxic_margin
 from tasks.curation.toxicity_cascade import cascade, interval
 from tasks.curation.toxicity_screen import Screen
 
@@ -35,7 +35,6 @@ THRESHOLDS = {"toxicity": 0.8}  # that of the shipped policies
 LENGTHS, SHORTEST = range(500, 2_001), 100  # characters of a document, and of a text to learn from
 CLEAR = 0.8  # of the harmless documents that were learned from, at most
 MAXIMUM_MISSED = 0.001
-MISSED = 0.01  # of the toxic documents that were learned from
 JOINED = 150  # toxic documents, of the learners' half of the prompts, that the screen learns from
 
 
@@ -141,7 +140,7 @@ def kept(path: Path | None, make: Any) -> list[str]:
     return json.loads(path.read_text())
 
 
-def cascade_part(arguments: argparse.Namespace, model: Toxicity) -> dict[str, Any]:
+def cascade_part(arguments: argparse.Namespace, model: Toxicity, temporary: Path) -> dict[str, Any]:
     """Both corpora behind the screen, and what `Detoxify.predict` costs on each."""
     scores = Scores(model, arguments.scores, arguments.minutes)
     cache = arguments.scores and arguments.scores.with_name(f"{arguments.scores.stem}-web.json")
@@ -154,37 +153,34 @@ def cascade_part(arguments: argparse.Namespace, model: Toxicity) -> dict[str, An
     # Short texts teach which words the model minds at a third of the cost.
     teach = [*hostile[::2], *[text for text in every if len(text) not in LENGTHS][: arguments.learn_short]]
     learn += teach
-    learn_NL, _ = scores.get(learn)
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.process_time()
-        screen, found = calibrate(
-            learn, learn_NL, THRESHOLDS, model.digest, MISSED, Path(folder), enough=arguments.clear, teach=teach
+    place = arguments.scores.parent if arguments.scores else temporary
+    screen, calibration = pinned(place, learn, teach, scores, THRESHOLDS, arguments.clear)
+    screen_scores = screened(place, screen, documents)
+    figures: dict[str, Any] = {
+        "thresholds": THRESHOLDS,
+        "characters_a_document": {"minimum": LENGTHS.start, "maximum": LENGTHS.stop - 1},
+        "calibration": calibration,
+        "how": "Detoxify.predict, the scorer and the screen were timed in turn on a sample of the corpus of 1 % (drawn "
+        "by hash), by the character; CPU seconds are the characters that each part reads, times that. The screen ran "
+        "on the whole corpus, the model on the whole sample of the cleared, on all toxic documents mixed in, and on "
+        "not_cleared.of_these_scored of those that the screen did not clear.",
+    }
+    corpora, runs = {}, {}
+    for percent in (1, 5):
+        planted = toxic_documents(others, math.ceil(percent * len(documents) / (100 - percent)), scores)
+        screen_scores |= dict(zip(planted, screen.score_texts(planted), strict=True))
+        corpora[percent] = by_hash([*documents, *planted])
+        screen_N = np.array([screen_scores[text] for text in corpora[percent]])
+        runs[percent] = behind_screen(
+            corpora[percent], set(planted), screen_N, screen, calibration["threshold"], scores, arguments.flagged
         )
-        training = time.process_time() - started
-        print(f"calibrated: {found}", flush=True)
-        screen_scores = dict(zip(documents, screen.score_texts(documents), strict=True))
-        wanted = {percent: math.ceil(percent * len(documents) / (100 - percent)) for percent in (1, 5)}
-        hostile_documents = toxic_documents(others, wanted[5], scores)
-        screen_scores |= dict(zip(hostile_documents, screen.score_texts(hostile_documents), strict=True))
-        figures: dict[str, Any] = {
-            "thresholds": THRESHOLDS,
-            "characters_a_document": {"minimum": LENGTHS.start, "maximum": LENGTHS.stop - 1},
-            "calibration": {**vars(found), "cpu_seconds": round(training, 1), "documents_learned_from": len(learn)},
-            "how": "Detoxify.predict, the scorer and the screen were timed in turn on a sample of the corpus (drawn by "
-            "hash), by the character; CPU seconds are the characters that each part reads, times that. The screen ran "
-            "on the whole corpus, the model on the whole sample of the cleared, on all toxic documents mixed in, and "
-            "on not_cleared.of_these_scored of those that the screen did not clear.",
-        }
-        for percent in wanted:
-            planted = hostile_documents[: wanted[percent]]
-            corpus = by_hash([*documents, *planted])
-            screen_N = np.array([screen_scores[text] for text in corpus])
-            run = behind_screen(corpus, set(planted), screen_N, screen, found.threshold, scores, arguments.flagged)
-            scores.stop_if_late()
-            alone, rate = rates(arguments.model, model, corpus, arguments.peer_documents, screen)
-            run |= cost(run, rate) | {"bar": 5.0 if percent == 1 else None}
-            figures[f"{percent}_percent"] = {"scorer_alone": alone, "behind_screen": run}
-            print(percent, "%:", alone["ratio"], run["ratio"], run["report"], flush=True)
+        print(percent, "%:", runs[percent]["report"], flush=True)
+    scores.stop_if_late(after_minutes=1)  # the times are taken in one piece
+    figures["scorer_alone"], rate = rates(arguments.model, model, corpora[1], arguments.peer_documents, screen)
+    for percent, run in runs.items():
+        run |= cost(run, rate) | {"bar": 5.0 if percent == 1 else None}
+        figures[f"{percent}_percent"] = {"behind_screen": run}
+        print(percent, "%:", figures["scorer_alone"]["ratio"], run["ratio"], flush=True)
     return figures
 
 
@@ -198,10 +194,12 @@ def main() -> None:
     parser.add_argument("--learn", type=int, default=7_000, help="harmless documents for the screen to learn from")
     parser.add_argument("--learn-short", type=int, default=6_000, help="and harmless texts that are shorter")
     parser.add_argument("--clear", type=float, default=CLEAR, help="at most this share of the harmless")
-    parser.add_argument("--peer-documents", type=int, default=192, help="that Detoxify.predict is timed on")
+    parser.add_argument("--peer-documents", type=int, default=128, help="that Detoxify.predict is timed on")
     parser.add_argument("--scores", type=Path, help="keep the model's scores and their CPU seconds here")
     parser.add_argument("--flagged", type=int, default=500, help="of those not cleared score so many; 0: all")
-    parser.add_argument("--minutes", type=float, default=1e6, help="stop after these, to go on later (with --scores)")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop after these, to go on later (with --scores)"
+    )
     arguments = parser.parse_args()
     if not arguments.model.is_dir():
         raise SystemExit(f"no model at {arguments.model}: name a folder with a Detoxify checkpoint by --model")
@@ -216,7 +214,8 @@ def main() -> None:
         figures["scorer_alone"], _ = rates(arguments.model, model, texts, arguments.peer_documents)
         print(figures["scorer_alone"], flush=True)
     if arguments.part in ("all", "cascade"):
-        figures["cascade"] = cascade_part(arguments, model)
+        with tempfile.TemporaryDirectory() as folder:
+            figures["cascade"] = cascade_part(arguments, model, Path(folder))
         plot(figures["cascade"], RESULTS.parents[1] / "docs" / "toxicity.png")
     print(write("toxicity", {key: figures[key] for key in ("scorer_alone", "cascade") if key in figures}))
 

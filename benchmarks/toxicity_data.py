@@ -7,13 +7,14 @@ unzip); `descriptions` a file made of apt's translations, which a private list k
 
     O="-o Acquire::Languages=en -o Dir::State::Lists=$PWD/lists -o Dir::Cache=$PWD/cache"
     mkdir -p lists/partial cache && apt-get $O update
-    for f in lists/*Translation-en.lz4; do /usr/lib/apt/apt-helper cat-file $f; echo; done > descriptions.txt
+    for f in lists/*Translation-en*; do /usr/lib/apt/apt-helper cat-file $f; echo; done > descriptions.txt
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
 import warnings
@@ -105,7 +106,7 @@ class Scores:
 
     def __init__(self, model: Toxicity, cache: Path | None, minutes: float) -> None:
         self.model, self.cache = model, cache
-        self.until = time.monotonic() + 60 * minutes
+        self.started, self.minutes = time.monotonic(), minutes
         self.known: dict[str, np.ndarray] = {}
         self.seconds: dict[str, float] = {}
         if cache and cache.exists():
@@ -135,9 +136,10 @@ class Scores:
                 self.stop_if_late()
         return np.stack([self.known[key] for key in keys]), sum(self.seconds[key] for key in dict.fromkeys(keys))
 
-    def stop_if_late(self) -> None:
-        """SystemExit when the time is up and what was done is kept."""
-        if self.cache and time.monotonic() > self.until:
+    def stop_if_late(self, after_minutes: float | None = None) -> None:
+        """SystemExit when the time is up, or `after_minutes` of it are gone, and what was done is kept."""
+        passed = time.monotonic() - self.started
+        if self.cache and passed > 60 * min(self.minutes, after_minutes or math.inf) and self.minutes < math.inf:
             raise SystemExit("stopped after --minutes: run the same command again, it goes on from here")
 
 

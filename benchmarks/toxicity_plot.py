@@ -27,7 +27,7 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9, 2.8), dpi=90)
-    drawn = set()
+    drawn: set[str] = set()
     for place, percent in enumerate((5, 1)):
         run = figures[f"{percent}_percent"]["behind_screen"]
         thousands = run["documents"] / 1000
