@@ -46,7 +46,7 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     axes.set_yticks([0, 1, 3, 4], ["cascade", "5 % toxic: Detoxify", "cascade", "1 % toxic: Detoxify"])
     axes.set_xlabel("CPU seconds for 1,000 documents, one thread")
     axes.margins(x=0.12)
-    axes.legend(fontsize=7, frameon=False, loc="center right")
+    axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=4)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path)
