@@ -206,8 +206,9 @@ def plot(sizes: dict[int, dict[str, Any]], path: Path) -> None:
         right.plot(at, [sizes[n]["steps"][step]["peak_rss_mib"] for n in at], marker="o", markersize=3, label=step)
     right.plot(at, [n * SIGNATURE_BYTES / 2**20 for n in at], "k--", linewidth=1, label="signatures")
     left.set(xscale="log", xlabel="documents", ylabel="CPU microseconds a document", ylim=(0, None))
-    right.set(xscale="log", xlabel="documents", ylabel="peak RSS of the step, MiB", ylim=(0, None))
-    right.legend(fontsize=7, frameon=False, loc="upper left")
+    top = 1.35 * max(step["peak_rss_mib"] for size in sizes.values() for step in size["steps"].values())
+    right.set(xscale="log", xlabel="documents", ylabel="peak RSS of the step, MiB", ylim=(0, top))
+    right.legend(fontsize=7, frameon=False, loc="upper left", ncols=3)
     figure.tight_layout()
     figure.savefig(path)
 
