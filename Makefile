@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint bench bench-curation bench-quality bench-views bench-audio clean
+.PHONY: help demo test slow lint bench bench-curation bench-reader bench-quality bench-views bench-audio clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -65,6 +65,16 @@ bench-curation: $(VENV)/installed $(PEERS)/installed $(DESCRIPTIONS)  ## curatio
 	@$(BIN)/python -m benchmarks.toxicity --data $(PEERS)/data --scores $(PEERS)/scores.npz $(DESCRIPTIONS:%=--descriptions %) > /dev/null
 	@$(BIN)/python -m benchmarks.curation_table
 
+PEERS_READER := .peers-reader
+$(PEERS_READER)/installed: $(VENV)/installed benchmarks/peers-reader.txt
+	@test -d $(PEERS_READER) || $(PYTHON) -m venv $(PEERS_READER)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(PEERS_READER)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth
+	@$(PEERS_READER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers-reader.txt
+	@touch $@
+
+bench-reader: $(PEERS_READER)/installed  ## the reader against webdataset, litdata and mosaicml-streaming (about five minutes)
+	@$(BIN)/python -m benchmarks.reader --peer $(PEERS_READER)/bin/python
+
 bench-quality: $(VENV)/installed  ## do the image methods learn? six methods, three seeds (about ten minutes)
 	@$(BIN)/python -m benchmarks.quality_ssl
 
@@ -82,4 +92,4 @@ bench-views: $(VENV)/installed $(PEER_SITE)/installed  ## views a CPU-second, be
 	@$(BIN)/python -m benchmarks.views --site $(PEER_SITE)
 
 clean:  ## remove .venv and caches
-	@rm -rf $(VENV) $(PEERS) $(PEER_SITE) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	@rm -rf $(VENV) $(PEERS) $(PEERS_READER) $(PEER_SITE) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
