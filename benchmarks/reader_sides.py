@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ssl_models.batches import Batches
 from ssl_models.reader import Index, Reader
 from ssl_models.shard_cache import Cache
 
@@ -58,16 +57,12 @@ def ours_remote(url: str, order: str, keep: Path | None = None, **how: Any) -> S
 
 
 def _epoch(reader: Reader, size: int, decode: Decode | None) -> int:
-    count = 0
-    for part in Batches(reader, BATCH):
-        payloads = part.payloads[: size - count]  # the stream is endless; an epoch is what is compared
+    for begin in range(0, size, BATCH):
+        part = reader.take(begin, min(size, begin + BATCH))  # the stream is endless; an epoch is what is compared
         if decode is not None:
-            for payload in payloads:
+            for payload in part.payloads:
                 decode(payload)
-        count += len(payloads)
-        if count == size:
-            return count
-    raise AssertionError("an endless stream has ended")
+    return size
 
 
 def webdataset_raw(paths: Sequence[Path]) -> Side:

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_models.keys import sample_words
-from ssl_models.shard_cache import file_system
 from ssl_models.shard_files import ShardFiles
 from ssl_models.tar_samples import open_tar, samples
 from ssl_models.tars import TAIL
@@ -41,18 +40,18 @@ def select(table: pa.Table, extensions: Iterable[str], where: str) -> pa.Table:
     return pa.Table.from_arrays(columns, names=names)
 
 
-def open_index(index: Path | str, files: ShardFiles, number: int) -> pa.Table:
+def open_index(index: Path | str | None, files: ShardFiles, number: int) -> pa.Table:
     """The index of a shard: as it is there, or built once and kept where it belongs (remote: in the cache)."""
     if isinstance(index, str):
         assert files.cache is not None
-        system, path = file_system(index)
-        if system.exists(path):
-            return _mapped(files.cache.fetch(index))
-        index = files.cache.folder / (files.path(number).stem + ".idx")
+        return _mapped(files.cache.fetch(index))
+    if index is None:
+        assert files.cache is not None
+        index = files.cache.folder / (Path(files.name(number)).stem + ".idx")
     if index.is_file():
         table = _mapped(index)
         said = (table.schema.metadata or {}).get(TAR_BYTES)
-        if said is None or int(said) == files.path(number).stat().st_size:
+        if said is None or int(said) == files.size(number):
             return table
     tar = files.path(number)
     table = build_index(tar)

@@ -147,8 +147,14 @@ class Reader:
             self._announce(begin)
         index = self.index
         numbers, epochs = self.order.at(begin, end)
-        where = (index.shard[numbers].tolist(), index.start[numbers].tolist(), index.length[numbers].tolist())
-        payloads = [self._bytes(*one) for one in zip(*where, strict=True)]
+        shards, starts = index.shard[numbers].tolist(), index.start[numbers].tolist()
+        lengths = index.length[numbers].tolist()
+        if self._blocked:
+            payloads = [self._bytes(*one) for one in zip(shards, starts, lengths, strict=True)]
+        else:
+            payloads = index.files.preads(shards, lengths, starts)
+            if list(map(len, payloads)) != lengths:
+                raise self._short(next(s for s, p, n in zip(shards, payloads, lengths, strict=True) if len(p) != n))
         return Samples(begin, numbers, epochs, index.words[numbers], index.keys.take(numbers), payloads)
 
     def _bytes(self, shard: int, start: int, length: int) -> bytes:
@@ -157,9 +163,12 @@ class Reader:
         else:
             payload = self.index.files.pread(shard, length, start)
         if len(payload) != length:
-            location = self.index.files.locations[shard]
-            raise ValueError(f"{location}: the shard is shorter than its index says; verify the corpus")
+            raise self._short(shard)
         return payload
+
+    def _short(self, shard: int) -> ValueError:
+        location = self.index.files.locations[shard]
+        return ValueError(f"{location}: the shard is shorter than its index says; verify the corpus")
 
     def _hold(self, shard: int) -> bytes:
         """All of a shard, and of those before it the last ones that there is room for."""

@@ -34,6 +34,16 @@ def file_system(url: str) -> tuple[Any, str]:
         raise ValueError(f"{url[:80]}: {error}") from error
 
 
+def listing(url: str) -> list[str]:
+    """Names of what lies in the folder at `url`, sorted; one request then tells sizes and versions of all of it."""
+    system, path = file_system(url)
+    system.invalidate_cache(path)
+    try:
+        return sorted(found.rstrip("/").rpartition("/")[2] for found in system.ls(path, detail=False))
+    except FileNotFoundError:
+        return []
+
+
 class Cache:
     """Files of at most `maximum_bytes` in all, least recently used out first.
 
@@ -73,11 +83,10 @@ class Cache:
             part = _part(place)
             with self._room(size, keep=part):
                 os.ftruncate(descriptor, size)
-            with system.open(path, "rb", block_size=CHUNK, cache_type="readahead") as remote:
-                at = 0
-                while at < size and (data := remote.read(min(CHUNK, size - at))):
-                    os.pwrite(descriptor, data, at)
-                    at += len(data)
+            at = 0
+            while at < size and (data := system.cat_file(path, start=at, end=min(size, at + CHUNK))):
+                os.pwrite(descriptor, data, at)
+                at += len(data)
             if at != size:
                 raise OSError(f"{url}: {at:,} of {size:,} bytes came")
             os.replace(part, place)

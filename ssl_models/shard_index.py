@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from ssl_models.index_files import open_index, select
 from ssl_models.keys import fold, sample_words, stream
-from ssl_models.shard_cache import Cache, file_system, require_safe
+from ssl_models.shard_cache import Cache, listing, require_safe
 from ssl_models.shard_files import ShardFiles
 
 SHARDS, INDEX = "shards", "index"
@@ -64,12 +65,13 @@ class Index:
         if isinstance(folder, Path) or "://" not in folder:
             base = Path(folder)
             tars: list[Path | str] = [*sorted((base / SHARDS).glob(f"{split}-*.tar"))]
-            indexes: list[Path | str] = [base / INDEX / f"{path.stem}.idx" for path in map(Path, tars)]
+            indexes: list[Path | str | None] = [base / INDEX / f"{path.stem}.idx" for path in map(Path, tars)]
         else:
-            system, base_path = file_system(folder)
-            names = sorted(Path(found).stem for found in system.glob(f"{base_path}/{SHARDS}/{split}-*.tar"))
-            tars = [f"{folder.rstrip('/')}/{SHARDS}/{name}.tar" for name in names]
-            indexes = [f"{folder.rstrip('/')}/{INDEX}/{name}.idx" for name in names]
+            url = folder.rstrip("/")
+            names = [Path(found).stem for found in listing(f"{url}/{SHARDS}") if fnmatch(found, f"{split}-*.tar")]
+            there = set(listing(f"{url}/{INDEX}"))
+            tars = [f"{url}/{SHARDS}/{name}.tar" for name in names]
+            indexes = [f"{url}/{INDEX}/{name}.idx" if f"{name}.idx" in there else None for name in names]
         if not tars:
             raise ValueError(f"{folder}/{SHARDS}: there are no {split}-*.tar")
         self._load(f"{folder}/{SHARDS}", split, tars, indexes, (extension, *also), cache)
@@ -97,7 +99,7 @@ class Index:
         where: str,
         split: str,
         tars: list[Path | str],
-        indexes: Sequence[Path | str],
+        indexes: Sequence[Path | str | None],
         extensions: tuple[str, ...],
         cache: Cache | None,
     ) -> None:
@@ -106,7 +108,7 @@ class Index:
         self.extensions = extensions
         tables = []
         for number, index in enumerate(indexes):
-            table = select(open_index(index, self.files, number), extensions, str(index))
+            table = select(open_index(index, self.files, number), extensions, str(index or tars[number]))
             tables.append(table.append_column("shard", pa.array(np.full(len(table), number, np.int32))))
         whole = pa.concat_tables(tables)
         if not len(whole):

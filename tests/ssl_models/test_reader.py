@@ -106,6 +106,9 @@ def test_a_broken_corpus_is_named(tmp_path, texts, broken):
 
     with pytest.raises(ValueError, match=says[broken]):
         read_all()
+    if broken == "short":
+        with Reader(Index(tmp_path, "train"), seed=0) as reader, pytest.raises(ValueError, match=says[broken]):
+            reader.take(0, 60)
 
 
 @pytest.mark.parametrize("group", [1, 2, 8])
