@@ -84,8 +84,8 @@ $(PEER_SITE)/installed: Makefile
 		lightly==1.6.0 lightly_utils==0.0.2 pytorch_lightning==2.6.6 lightning_utilities==0.15.3 torchmetrics==1.9.0 aenum==3.1.17
 	@touch $@
 
-bench-audio: $(VENV)/installed  ## copies of clips found, clips read a CPU-second (two minutes)
-	@$(BIN)/python -m benchmarks.audio_duplicates
+bench-audio: $(VENV)/installed  ## copies of clips found (ASTERISK=folder: in real prompts, too), clips read a CPU-second
+	@$(BIN)/python -m benchmarks.audio_duplicates $(if $(ASTERISK),--asterisk $(ASTERISK))
 	@$(BIN)/python -m benchmarks.audio_reading
 
 bench-views: $(VENV)/installed $(PEER_SITE)/installed  ## views a CPU-second, beside torchvision and lightly (four minutes)

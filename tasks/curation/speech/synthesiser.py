@@ -3,7 +3,7 @@
 A phoneme is a row of targets, or several (phonemes.tsv): how long, how much voicing, aspiration and frication, where
 the formants lie and how wide they are, and the band of the frication. The targets are laid end to end and smoothed,
 which is the coarticulation. What differs from voice to voice is in `Voice`; what differs from utterance to utterance
-(lengths, pitch contour, formants, loudness, the noise of the room) is drawn from the seed.
+(lengths, pitch contour, formants, the room and the microphone) is drawn from the seed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import numpy as np
 from ssl_models.keys import stream
 from tasks.curation.speech.voices import Voice, phonemes
 
-VERSION = 1
+VERSION = 2
 
 SAMPLE_RATE = 16_000
 FRAME = 80  # samples, 5 ms: how often the amplitudes change
 _HOLD = 2  # frames between two changes of the resonators
 _MS, _AV, _AH, _AF, _FORMANT, _WIDTH, _NOISE, _NOISE_WIDTH = 0, 1, 2, 3, slice(4, 7), slice(7, 10), 10, 11
 _HIGHER = np.array([[3500.0, 4500.0], [250.0, 300.0]])  # formants 4 and 5 and their bandwidths: they tell voices apart
+_FRICTION = 3.0  # against the voice: a sibilant lies some 10 to 15 dB beneath a vowel
 _OPEN = 0.6  # share of a period in which the glottis is open
 
 
@@ -54,7 +55,7 @@ def synthesise(voice: Voice, text: str, seed: int) -> np.ndarray:
     widths = np.concatenate([tracks[:, _WIDTH], np.tile(_HIGHER[1], (len(tracks), 1))], axis=1)
     hiss = noise * np.repeat(tracks[:, _AF], FRAME)
     friction = _resonate(hiss, tracks[:, [_NOISE]] * voice.tract**0.5, tracks[:, [_NOISE_WIDTH]], level=True)
-    return _recorded(_resonate(throat, formants, widths) + friction, rng)
+    return _recorded(_resonate(throat, formants, widths) + _FRICTION * friction, rng)
 
 
 def _segments(voice: Voice, text: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +82,7 @@ def _segments(voice: Voice, text: str, rng: np.random.Generator) -> tuple[np.nda
 def _tracks(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The targets frame by frame [frames, 12], smoothed: formants over 60 ms, amplitudes over 15 ms."""
     tracks = np.repeat(rows, rows[:, _MS].astype(int), axis=0)
-    tracks[:, _FORMANT] *= 1 + _smooth(rng.normal(0, 0.06, (len(tracks), 3)), 40)
+    tracks[:, _FORMANT] *= 1 + _smooth(rng.normal(0, 0.12, (len(tracks), 3)), 40)
     tracks[:, _AV : _AF + 1] = _smooth(tracks[:, _AV : _AF + 1], 3)
     tracks[:, _AF + 1 :] = _smooth(tracks[:, _AF + 1 :], 12)
     return tracks
@@ -141,10 +142,26 @@ def _resonate(samples: np.ndarray, hertz_FR: np.ndarray, widths_FR: np.ndarray, 
 
 
 def _recorded(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """At a loudness of -26 to -18 dB of full scale, in a room whose noise lies 25 to 45 dB beneath."""
-    power = np.square(samples).mean()
-    samples = samples / np.sqrt(power) * 10 ** (rng.uniform(-26, -18) / 20)
-    noise = _smooth(rng.standard_normal((len(samples), 1)), 3)[:, 0]
-    noise *= np.sqrt(np.square(samples).mean() / np.square(noise).mean()) * 10 ** (rng.uniform(-45, -25) / 20)
-    mixed = samples + noise
-    return np.asarray(mixed / max(1.0, np.abs(mixed).max() / 0.99), np.float32)
+    """As a microphone in a room has it: echoes, a colour, noise, a loudness. Without them a linear probe of the levels
+    of the bands would nearly do, and learning would have nothing to add.
+
+    The echoes die away by 60 dB within 0.1 to 0.4 s; the colour is a tilt and a hump; the noise, as coloured, lies 8 to
+    30 dB beneath the speech, which is at -26 to -18 dB of full scale.
+    """
+    from scipy.signal import fftconvolve, lfilter
+
+    decay = rng.uniform(0.1, 0.4) * SAMPLE_RATE
+    tail = np.exp(-6.9 * np.arange(int(decay)) / decay) * rng.standard_normal(int(decay))
+    echo = fftconvolve(samples, tail)[: len(samples)]
+    samples = samples + echo * (_level(samples) / _level(echo) * 10 ** (rng.uniform(-20, -6) / 20))
+    noise = lfilter([1], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(samples)))
+    samples = samples + noise * (_level(samples) / _level(noise) * 10 ** (rng.uniform(-30, -8) / 20))
+    hertz, radius = rng.uniform(300, 3500), rng.uniform(0.3, 0.8)
+    hump = [1, -2 * radius * np.cos(2 * np.pi * hertz / SAMPLE_RATE), radius**2]
+    samples = lfilter([1, -rng.uniform(-0.4, 0.7)], hump, samples)
+    samples = samples / _level(samples) * 10 ** (rng.uniform(-26, -18) / 20)
+    return np.asarray(samples / max(1.0, np.abs(samples).max() / 0.99), np.float32)
+
+
+def _level(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.square(samples).mean()))
