@@ -74,6 +74,7 @@ $(PEERS_READER)/installed: $(VENV)/installed benchmarks/peers-reader.txt
 
 bench-reader: $(PEERS_READER)/installed  ## the reader against webdataset, litdata and mosaicml-streaming (about five minutes)
 	@$(BIN)/python -m benchmarks.reader --peer $(PEERS_READER)/bin/python
+	@$(BIN)/python -m benchmarks.reader_start > /dev/null
 
 bench-quality: $(VENV)/installed  ## do the image methods learn? six methods, three seeds (about ten minutes)
 	@$(BIN)/python -m benchmarks.quality_ssl

@@ -1,6 +1,6 @@
 """Our reader against webdataset on the same tars, and against litdata and mosaicml-streaming on their own formats.
 
-    python -m benchmarks.reader [--peer PYTHON] [--small N] [--large N] [--rounds N] [--keys N]
+    python -m benchmarks.reader [--peer PYTHON] [--small N] [--large N] [--rounds N]
 
 One process measures all sides, in turns, by its CPU time (threads included); the best round of each counts. The others
 read in the order of the file; ours reads in its keyed order. PYTHON is an interpreter that also finds the packages of
@@ -10,7 +10,6 @@ benchmarks/peers-reader.txt (`make bench-reader` makes it); without it those two
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -173,21 +172,6 @@ def verdicts(rows: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def curve(folder: Path, keys: int) -> list[dict[str, Any]]:
-    points = []
-    count = 10_000
-    while count <= keys:
-        for order in ("global", "blocked"):
-            for words in ("words", "keys alone"):
-                command = [sys.executable, "-m", "benchmarks.reader_start", str(folder / f"{count}-{words}")]
-                done = subprocess.run(
-                    [*command, str(count), order, words], capture_output=True, text=True, check=True
-                ).stdout
-                points.append({"keys": count, "order": order, "index_holds": words, **json.loads(done)})
-        count *= 10
-    return points
-
-
 def package(name: str) -> str | None:
     try:
         return version(name)
@@ -199,23 +183,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="an interpreter that also finds litdata and mosaicml-streaming")
     parser.add_argument("--small", type=int, default=10_000, help="photographs of 32 x 32")
-    parser.add_argument("--large", type=int, default=1_500, help="photographs of 224 x 224")
+    parser.add_argument("--large", type=int, default=3_000, help="photographs of 224 x 224")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keys", type=int, default=10_000_000, help="the start-up curve's last point; 0: none")
     options = parser.parse_args()
     if options.peer and Path(options.peer).absolute() != Path(sys.executable).absolute():
-        arguments = [f"--{name}={getattr(options, name)}" for name in ("small", "large", "rounds", "keys")]
+        arguments = [f"--{name}={getattr(options, name)}" for name in ("small", "large", "rounds")]
         sys.exit(subprocess.run([options.peer, "-m", "benchmarks.reader", *arguments], check=False).returncode)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), options.small, options.large, options.rounds)
-        points = curve(Path(folder) / "start", options.keys)
     names = ("webdataset", "litdata", "mosaicml-streaming", "pillow", "simplejpeg", "numpy", "pyarrow", "s3fs")
     figures = {
         "samples": {"32": options.small, "224": options.large},
         "rows": rows,
         "ratios": verdicts(rows),
-        "start": points,
         "versions": {name: package(name) for name in names},
     }
     show(figures)
@@ -229,11 +210,6 @@ def show(figures: dict[str, Any]) -> None:
     for one in figures["ratios"]:
         held = "" if one["ratio"] >= one["bar"] else "   MISSED"
         print(f"{one['row']:20}{one['of']} over {one['over']}: {one['ratio']} (at least {one['bar']}){held}")
-    for one in figures["start"]:
-        print(
-            f"{one['keys']:>12,} keys, {one['order']:8}{one['index_holds']:12}{one['start_at_1_percent_seconds']:>9} s,"
-            f" at 99 %: x {one['ratio_99_to_1']}, {one['peak_mebibytes']} MiB"
-        )
 
 
 if __name__ == "__main__":

@@ -1,19 +1,28 @@
 """How long a reader takes to its first batch, by the number of keys: a curve, and the same at the end of an epoch.
 
-python -m benchmarks.reader_start FOLDER KEYS ORDER WORDS     one point, as JSON
+    python -m benchmarks.reader_start [--keys 10000000] [--folder FOLDER]
+
+An index holds a hash of each key if the reader built it; else the hashes are computed at the start. Writes
+results/reader-start.json and docs/reading-start.png. FOLDER keeps the indexes that it makes (1 GB each at 10 million).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from benchmarks.machine import write
 
 PER_SHARD, BYTES = 100_000, 1024
 BATCH = 256
@@ -67,11 +76,55 @@ def point(folder: Path, order: str) -> dict[str, float]:
     }
 
 
+def curve(folder: Path, keys: int) -> list[dict[str, Any]]:
+    """A point for each power of ten up to `keys`, each in a process of its own."""
+    points, count = [], 10_000
+    while count <= keys:
+        for holds in ("hashes", "keys alone"):
+            data = folder / f"{count}-{holds.partition(' ')[0]}"
+            if not data.exists():
+                write_indexes(data, count, holds == "hashes")
+            for order in ("global", "blocked"):
+                command = [sys.executable, "-m", "benchmarks.reader_start", "--point", str(data), "--order", order]
+                done = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                points.append({"keys": count, "order": order, "index_holds": holds, **json.loads(done)})
+                print(points[-1], flush=True)
+        count *= 10
+    return points
+
+
+def draw(points: list[dict[str, Any]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for order, marker in (("global", "o"), ("blocked", "s")):
+        for holds, style in (("hashes", "-"), ("keys alone", "--")):
+            line = [point for point in points if point["order"] == order and point["index_holds"] == holds]
+            seconds = [point["start_at_99_percent_seconds"] for point in line]
+            axes.loglog([point["keys"] for point in line], seconds, style, marker=marker, label=f"{order}, {holds}")
+    axes.set(xlabel="keys", ylabel="CPU seconds to the first batch, at 99 % of an epoch")
+    axes.grid(alpha=0.3)
+    axes.legend(title="order, what the index holds")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
 def main() -> None:
-    folder, keys, order, words = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "words"
-    if not folder.exists():
-        write_indexes(folder, keys, words)
-    print(json.dumps(point(folder, order)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=10_000_000)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--point", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--order", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.point:
+        print(json.dumps(point(options.point, options.order)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        points = curve(options.folder or Path(temporary), options.keys)
+    write("reader-start", {"points": points})
+    draw(points, Path(__file__).parents[1] / "docs" / "reading-start.png")
 
 
 if __name__ == "__main__":

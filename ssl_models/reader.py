@@ -150,11 +150,13 @@ class Reader:
         shards, starts = index.shard[numbers].tolist(), index.start[numbers].tolist()
         lengths = index.length[numbers].tolist()
         if self._blocked:
-            payloads = [self._bytes(*one) for one in zip(shards, starts, lengths, strict=True)]
+            held, ends = self._held, (index.start[numbers] + index.length[numbers]).tolist()
+            where = zip(shards, starts, ends, strict=True)
+            payloads = [(held.get(shard) or self._hold(shard))[start:end] for shard, start, end in where]
         else:
             payloads = index.files.preads(shards, lengths, starts)
-            if list(map(len, payloads)) != lengths:
-                raise self._short(next(s for s, p, n in zip(shards, payloads, lengths, strict=True) if len(p) != n))
+        if list(map(len, payloads)) != lengths:
+            raise self._short(next(s for s, p, n in zip(shards, payloads, lengths, strict=True) if len(p) != n))
         return Samples(begin, numbers, epochs, index.words[numbers], index.keys.take(numbers), payloads)
 
     def _bytes(self, shard: int, start: int, length: int) -> bytes:
