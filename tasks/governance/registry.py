@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -68,18 +69,21 @@ def _save(folder: Path, encoder: Path, model: Any, run_id: str) -> None:
     # Without a column name, lists, series and one-column tables of texts are all accepted.
     given = ColSpec("binary", "image") if images else ColSpec("string")
     signature = ModelSignature(Schema([given]), Schema([ColSpec(Array("double"), "embedding")]))
-    mlflow.pyfunc.save_model(
-        str(folder),
-        mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
-        python_model=str(Path(__file__).parents[1] / "learning" / f"served_{'image_' if images else ''}model.py"),
-        artifacts={"encoder": str(encoder)},
-        signature=signature,
-        input_example=_example_image() if images else EXAMPLE,
-        # Given, not inferred: inference would import torch here. A local version (+cpu) is on no index.
-        pip_requirements=[
-            f"{name}=={installed(name).partition('+')[0]}" for name in (IMAGE_REQUIREMENTS if images else REQUIREMENTS)
-        ],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Operation with range")  # MLflow 3.17 compares columns in pandas 2's way
+        mlflow.pyfunc.save_model(
+            str(folder),
+            mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
+            python_model=str(Path(__file__).parents[1] / "learning" / f"served_{'image_' if images else ''}model.py"),
+            artifacts={"encoder": str(encoder)},
+            signature=signature,
+            input_example=_example_image() if images else EXAMPLE,
+            # Given, not inferred: inference would import torch here. A local version (+cpu) is on no index.
+            pip_requirements=[
+                f"{name}=={installed(name).partition('+')[0]}"
+                for name in (IMAGE_REQUIREMENTS if images else REQUIREMENTS)
+            ],
+        )
 
 
 def _example_image() -> Any:
