@@ -45,7 +45,7 @@ class Pii:
     """
 
     name = "pii"
-    VERSION = 3
+    VERSION = 4
     inputs = ("text",)
     schema = pa.schema([("spans", pa.list_(SPAN))])
 

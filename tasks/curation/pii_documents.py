@@ -1,4 +1,4 @@
-"""Passports and driving licences: no check digit (but for the machine-readable zone, ICAO Doc 9303), so a caption."""
+"""Passports: no check digit (but for the machine-readable zone, ICAO Doc 9303), so a caption."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ def _plain(text: str) -> str:
 _PASSPORT_FORM = regex.compile(
     r"(?:[A-Z]{0,3}[ -]?\d{6,9}[A-Z]?|\d{2} ?[A-Z]{2} ?\d{5}|\d{2} ?\d{2} ?\d{6}|[A-Z0-9]{8,9})"
 )
-_LICENCE_FORM = regex.compile(
-    r"(?:[A-Z]{1,3}[ -]?)?[A-Z0-9]*\d[A-Z0-9]*(?:[ \-/][A-Z0-9]*\d[A-Z0-9]*){0,5}(?:[ ]?[A-Z]{1,2}(?=[\s.,;]|$))?"
-)
 _END = regex.compile(r"(?![\p{L}\p{N}_])(?![.\-/]\w)")
 
 
@@ -30,21 +27,6 @@ def confirm_passport(match: regex.Match, reserved: bool) -> Found | None:
         return None
     plain = _plain(value[0])
     if len(set(digits(plain))) == 1 or not 6 <= len(plain) <= 11:
-        return None
-    return Found(start, value.end(), plain)
-
-
-def confirm_licence(match: regex.Match, reserved: bool) -> Found | None:
-    """Five to twenty letters and digits behind a caption, four digits (of a long one three), perhaps in groups."""
-    start = match.start("value")
-    value = _LICENCE_FORM.match(match.string, start)
-    if not value or not _END.match(match.string, value.end()):
-        return None
-    plain = _plain(value[0])
-    least = 3 if len(plain) >= 10 else 4
-    if len(digits(plain)) < least or not 5 <= len(plain) <= 20 or len(set(digits(plain))) == 1:
-        return None
-    if regex.fullmatch(r"(?:19|20)\d\d(?:[ \-/.](?:\d\d?|(?:19|20)\d\d)){0,2}", value[0]):  # a year or a date
         return None
     return Found(start, value.end(), plain)
 
@@ -70,16 +52,6 @@ _PASSPORT_CAPTIONS = (
     "passaporte", "paspoort", "paspoortnummer", "paszport", "paszportu", "паспорт", "паспорта", "护照", "護照",
     "パスポート", "旅券", "여권",
 )  # fmt: skip
-_LICENCE_CAPTIONS = (
-    "driver license", "driver licence", "driver's license", "driver's licence", "driver’s license", "driver’s licence",
-    "drivers license", "drivers licence", "driving licence", "driving license", "driver lic", "drivers lic", "DL",
-    "DLN", "permis de conduire", "führerschein", "führerscheinnummer", "fuehrerschein", "carnet de conducir",
-    "permiso de conducir", "licencia de conducir", "licencia de manejo", "patente di guida", "rijbewijs",
-    "rijbewijsnummer", "prawo jazdy", "prawa jazdy", "carteira de habilitação", "carteira de motorista", "CNH",
-    "carta de condução", "körkort", "førerkort", "ajokortti", "водительское удостоверение",
-    "водительского удостоверения",
-    "驾驶证", "運転免許", "운전면허",
-)  # fmt: skip
 _MRZ_LINE = r"(?P<line>[A-Z0-9<]{9}\d[A-Z<]{3}\d{7}[MFX<]\d{7}[A-Z0-9<]{14}[0-9<]\d)"
 
 PATTERNS: tuple[Pattern, ...] = (
@@ -95,13 +67,6 @@ PATTERNS: tuple[Pattern, ...] = (
         hint(_PASSPORT_CAPTIONS),
         regex.compile(rf"{caption(_PASSPORT_CAPTIONS)}{_VALUE}"),
         confirm_passport,
-        anchors=(0, 1),
-    ),
-    Pattern(
-        "driver_licence",
-        hint(_LICENCE_CAPTIONS),
-        regex.compile(rf"{caption(_LICENCE_CAPTIONS)}{_VALUE}"),
-        confirm_licence,
         anchors=(0, 1),
     ),
 )

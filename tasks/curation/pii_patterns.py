@@ -13,8 +13,8 @@ import hashlib
 
 import regex
 
-from tasks.curation import pii_devices, pii_documents, pii_ids, pii_secrets
-from tasks.curation.pii_base import Pattern, any_case
+from tasks.curation import pii_devices, pii_documents, pii_ids, pii_licences, pii_phone_patterns, pii_secrets
+from tasks.curation.pii_base import Pattern
 from tasks.curation.pii_network import (
     confirm_credentials,
     confirm_email,
@@ -22,7 +22,7 @@ from tasks.curation.pii_network import (
     confirm_obfuscated_email,
     confirm_spaced_email,
 )
-from tasks.curation.pii_numbers import confirm_card, confirm_iban, confirm_phone
+from tasks.curation.pii_numbers import confirm_card, confirm_iban
 
 # Letters of the alphabets that put blanks between words: a Chinese text may run into an address without one.
 _W = r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Nd}\p{M}]"
@@ -45,29 +45,6 @@ _PROVIDERS = (
 )
 _PROVIDER_TLDS = "com|net|org|de|fr|it|es|uk|ru|me|in|jp|ch|at|co[.]uk|co[.]in|co[.]jp|com[.]br"
 
-_CAPTIONS = (
-    "phone", "tel", "desk", "landline", "tél", "tele", "telephone", "téléphone", "telefon", "telephon", "telefone",
-    "telefono", "teléfono", "tlf", "mobile", "mobil", "móvil", "movil", "portable", "cell", "cellphone", "cellular",
-    "fax", "handy", "whatsapp", "hotline", "dial", "call", "sms", "тел", "телефон",
-)  # fmt: skip
-_CAPTIONS_UNSPACED = ("电话", "電話", "手机", "전화")  # a letter may follow: 电话号码
-# "<PHONE>" is our own placeholder, not a caption.
-_PHONE_CAPTION = (
-    rf"(?<!<)(?:(?<!\p{{L}})(?i:{'|'.join(sorted(_CAPTIONS, key=len, reverse=True))})(?!\p{{L}})"
-    rf"|{'|'.join(_CAPTIONS_UNSPACED)})"
-)
-
-
-_CAPTION_HINT = "|".join(any_case(word) for word in [*_CAPTIONS, *_CAPTIONS_UNSPACED])
-#: Not enough for a number that is not right behind them: "contact us at 07911 123456".
-_WEAK_CAPTIONS = (
-    "reach", "ring", "contact", "text", "texts to", "messages? to", "registered(?: number)?", "my number", "rufen sie",
-    "anrufen", "appelez", "llame", "llamar", "chiama", "chiamare",
-)  # fmt: skip
-_WEAK_HINT = "(?i)" + "|".join(_WEAK_CAPTIONS)
-_BEHIND = "office|fax|mobile|cell|home|work|desk|phone"  # 0494 41 18 24-Office
-_GROUPS = r"\(?\d[\d()]*+(?:[ .\-/–]{1,2}\(?\d[\d()]*+){0,6}"
-
 PATTERNS: tuple[Pattern, ...] = (
     *pii_secrets.SPECIFIC,
     Pattern(
@@ -82,6 +59,7 @@ PATTERNS: tuple[Pattern, ...] = (
     *pii_devices.PATTERNS,
     *pii_ids.PATTERNS,
     *pii_documents.PATTERNS,
+    *pii_licences.PATTERNS,
     Pattern(
         "iban",
         r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",
@@ -142,72 +120,7 @@ PATTERNS: tuple[Pattern, ...] = (
         confirm_ip,
         reach=(50, 60),
     ),
-    Pattern(
-        "phone",
-        r"(?:[+]|00)[ (]{0,2}[0-9][0-9 ()./\xe2\x80\x93-]{6}",
-        regex.compile(
-            r"(?<![\w+.\-/])(?:\((?=\+\d{1,3}\)))?(?:\+ ?|00 ?)\(?[1-9](?:[ .\-()/–]{0,2}\d){6,16}(?!\w)(?![.,]\d)"
-        ),
-        confirm_phone,
-        reach=(20, 100),
-    ),
-    Pattern(
-        "phone",
-        r"[2-9][0-9]{2}[)]?[-. ]?[0-9]{3}[-. ][0-9]{4}",
-        regex.compile(
-            r"(?<![\w.+\-/$])(?P<nanp>(?:1[\-. ])?"
-            r"(?:\([2-9]\d{2}\)[ \-]?\d{3}[\-. ]|[2-9]\d{2}(?P<sep>[\-.])\d{3}(?P=sep))"
-            r"\d{4})(?: ?(?:x|ext\.?) ?\d{1,6})?(?![\w%])(?![.\-,]\d)"
-        ),
-        confirm_phone,
-        reach=(24, 40),
-    ),
-    Pattern(
-        "phone",
-        rf"(?:{_CAPTION_HINT})[^0-9]{{0,60}}[0-9(][0-9 ()./\xe2\x80\x93-]{{6}}",
-        regex.compile(
-            rf"{_PHONE_CAPTION}(?P<filler>[^\d\n+]{{0,24}}?(?:\n[^\d\n+]{{0,8}}?)?)(?P<labelled>(?<![\w.]){_GROUPS})(?!\w)(?![.,]\d)"
-        ),
-        confirm_phone,
-        reach=(110, 100),
-    ),
-    Pattern(
-        "phone",
-        r"0[1-9][0-9]{0,3}[)]?[ .-][0-9]{2,4}",
-        regex.compile(
-            r"(?<![\w.+\-/$])(?<!\d[ ])(?P<national>(?:0[1-9]\d{0,3}|\(0[1-9]\d{0,3}\))(?P<sep>[ .\-])"
-            r"(?:\d{2,4}(?:(?P=sep)\d{2,4}){1,4}|\d{6,8}))"
-            r"(?!\w)(?! \d)(?![.,\-/]\w)"
-        ),
-        confirm_phone,
-        reach=(16, 30),
-    ),
-    Pattern(
-        "phone",
-        r"[2-9][0-9]{2} [2-9][0-9]{2} [0-9]{4}",
-        regex.compile(r"(?<![\w.+\-/$,])(?<!\d[ ])(?P<us>[2-9]\d{2} [2-9]\d{2} \d{4})(?![\w%])(?! \d)(?![.,\-/]\w)"),
-        confirm_phone,
-        reach=(14, 6),
-    ),
-    Pattern(
-        "phone",
-        rf"(?:{_WEAK_HINT})[^0-9]{{0,30}}[0-9(][0-9 ()./\xe2\x80\x93-]{{6}}",
-        regex.compile(
-            rf"(?<!\p{{L}})(?i:{'|'.join(_WEAK_CAPTIONS)})(?P<filler>[^\d\n+]{{0,16}}?)(?P<weak>(?<![\w.]){_GROUPS})(?!\w)(?![.,]\d)"
-        ),
-        confirm_phone,
-        reach=(70, 60),
-    ),
-    Pattern(
-        "phone",
-        rf"(?i)[0-9][)]?[\s-][\s(-]?(?:{_BEHIND})",
-        regex.compile(
-            r"(?<![\w.+\-/$])(?P<behind>[(0]?\d[\d()]*(?:[ .\-/]\(?\d[\d()]*){0,5})(?P<sign>[ \t]?[\s\-(])"
-            rf"(?P<what>(?i:{_BEHIND}))(?!\p{{L}})"
-        ),
-        confirm_phone,
-        reach=(40, 4),
-    ),
+    *pii_phone_patterns.PATTERNS,
     pii_secrets.NAMED,
 )
 
