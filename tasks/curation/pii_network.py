@@ -111,8 +111,8 @@ def confirm_obfuscated_email(match: regex.Match, reserved: bool) -> Found | None
 # ---- network ---------------------------------------------------------------------------------------------------------
 
 _VERSION_BEFORE = regex.compile(
-    r"(?:(?:version|release|revision|build|firmware|section|chapter|clause|figure|table|paragraph|appendix|§"
-    r"|(?<![a-z])(?:ver|rev|oid|step|tag|sec|v))s?[\s:=.\"'(v#]*|[=<>~!^]=?\s*(?:\d+:)?|\w/)$",
+    r"(?:(?:version|release|revision|build|firmware|section|chapter|clause|figure|table|paragraph|appendix|§)s?[\s:=.\"'(v#]*"
+    r"|(?<![a-z])(?:ver|rev|oid|step|tag|sec|v)s?[ \t:=.\"'(v#]*|[=<>~!^]=?[ \t]*(?:\d+:)?|\w/)\Z",
     regex.IGNORECASE,
 )
 _ASSIGNED = regex.compile(r"[A-Za-z]\s*=\s*$")  # client=81.2.69.142, and not pkg==1.2.3.4

@@ -64,7 +64,7 @@ def confirm_international(match: regex.Match, reserved: bool) -> Found | None:
             return Found(start, whole, phonenumbers.format_number(number, 0))
     number = parse("+" + bare, None)
     grouped = plus and len(groups) >= 3 and all(len(group) >= 2 for group in groups[1:])
-    solid = text.startswith("+") and len(groups) == 1 and len(groups[0]) >= 11 and len(set(groups[0])) > 3
+    solid = text.startswith("+") and len(groups) <= 2 and len(_digits(text)) >= 11 and len(set(_digits(text))) > 3
     if number and (grouped or solid) and phonenumbers.is_possible_number(number):
         return Found(start, match.end(), phonenumbers.format_number(number, 0))
     return None
