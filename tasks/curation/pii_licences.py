@@ -110,7 +110,7 @@ PATTERNS: tuple[Pattern, ...] = (
         "driver_licence",
         hint(_SPOKEN),
         regex.compile(
-            rf"{caption(_SPOKEN).removesuffix(FILLER)}(?P<filler>[^\d\n$€£]{{0,48}}?)(?<![\p{{L}}\p{{N}}.])(?P<value>)"
+            rf"{caption(_SPOKEN).removesuffix(FILLER)}(?P<filler>[^\d\n$€£<_]{{0,48}}?)(?<![\p{{L}}\p{{N}}.])(?P<value>)"
             r"(?=\d|[A-Z*]{1,6}[ -]?\d|[a-z*]{1,6}-?\d)"
         ),
         confirm_licence_in_phrase,
