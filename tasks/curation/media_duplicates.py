@@ -26,7 +26,10 @@ VERSION = 1
 
 #: kind -> module:function of (payloads, threshold) -> verified pairs. It is given one record of each class, and yields
 #: (record_id, record_id, similarity) of the pairs whose similarity reaches the threshold, each once, in any order.
-FINDERS: dict[str, str] = {"audio": "tasks.curation.audio_duplicates:find_audio_pairs"}
+FINDERS: dict[str, str] = {
+    "audio": "tasks.curation.audio_duplicates:find_audio_pairs",
+    "image": "tasks.curation.image_duplicates:find_image_pairs",
+}
 Finder = Callable[["Payloads", float], Iterable[tuple[str, str, float]]]
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tasks.curation.sources.fields import STRICT, MediaColumns, Name, Path, PayloadLimit
+from tasks.curation.sources.pictures import Digits, FashionMnist, Glyphs, OpenClipart
 from tasks.curation.sources.speech import Asterisk, Utterances
 
 FOLDER = "tasks.curation.sources.folders:FolderSource"
@@ -129,4 +130,7 @@ class HuggingFaceMedia:
     opened_by: ClassVar[str] = "tasks.curation.sources.huggingface_media:HuggingFaceMediaSource"
 
 
-MediaSource = Images | Audio | Pairs | WebDataset | HuggingFaceMedia | Utterances | Asterisk
+MediaSource = (
+    Images | Audio | Pairs | WebDataset | HuggingFaceMedia
+    | Digits | Glyphs | FashionMnist | OpenClipart | Utterances | Asterisk
+)  # fmt: skip
