@@ -22,7 +22,7 @@ def load(tmp_path, text: str) -> Policy:
 
 
 def test_what_ships():
-    assert list(shipped()) == ["open-definition", "open-images", "open-speech", "strict"]
+    assert list(shipped()) == ["open-definition", "open-images", "open-pairs", "open-speech", "strict"]
     for name in shipped():
         policy = load_policy(name)
         assert policy.name == name
@@ -152,7 +152,7 @@ def test_a_policy_is_a_mapping(tmp_path, text):
 def test_names_and_paths(tmp_path):
     for name, message, hint in (
         ("open-definitoin", "no policy is named", "did you mean 'open-definition'?"),
-        ("zzz", "no policy is named", "shipped: open-definition, open-images, open-speech, strict"),
+        ("zzz", "no policy is named", "shipped: open-definition, open-images, open-pairs, open-speech, strict"),
         (tmp_path / "none.yaml", "does not exist", ""),
         (tmp_path, "folder", ""),
     ):
