@@ -13,7 +13,7 @@ import numpy as np
 from ssl_models.reader import Index, Reader
 from ssl_models.shard_cache import Cache
 
-BATCH = 256
+BATCH = 64
 Side = Callable[[], int]
 Decode = Callable[[bytes], Any]
 

@@ -105,7 +105,7 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
             line = [point for point in points if point["order"] == order and point["index_holds"] == holds]
             seconds = [point["start_at_99_percent_seconds"] for point in line]
             axes.loglog([point["keys"] for point in line], seconds, style, marker=marker, label=f"{order}, {holds}")
-    axes.set(xlabel="keys", ylabel="CPU seconds to the first batch, at 99 % of an epoch")
+    axes.set(xlabel="keys", ylabel="CPU seconds to a batch at 99 %")
     axes.grid(alpha=0.3)
     axes.legend(title="order, what the index holds")
     figure.savefig(path, dpi=110, metadata={"Software": None})
