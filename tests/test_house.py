@@ -33,6 +33,11 @@ def test_no_file_is_long():
     assert {name: lines for name, lines in lengths.items() if lines > 300} == {}
 
 
+def test_no_two_test_files_have_one_name():
+    names = [path.name for path in tracked() if re.fullmatch(r"test_.+\.py", path.name)]
+    assert sorted(set(names)) == sorted(names)  # pytest imports by name: the second would not be collected
+
+
 def test_every_dependency_is_locked_and_justified():
     text = (ROOT / "pyproject.toml").read_text()
     part = text[text.index("dependencies = [") : text.index("[project.scripts]")]

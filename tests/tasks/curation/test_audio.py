@@ -28,7 +28,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """What became of every hostile payload, in one process of its own."""
     folder = tmp_path_factory.mktemp("hostile")
     hostile_audio.write(folder)
-    command = [sys.executable, hostile_audio.__file__, str(folder)]
+    command = [sys.executable, "-P", hostile_audio.__file__, str(folder)]  # or tests/tasks would be the package tasks
     ran = subprocess.run(command, capture_output=True, timeout=120, check=True)
     return dict(json.loads(ran.stdout))
 

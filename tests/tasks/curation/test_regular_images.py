@@ -45,7 +45,7 @@ def outcomes(tmp_path_factory):
     for name, (suffix, make, _) in hostile.CASES.items():
         (folder / f"{name}{suffix}").write_bytes(make())
     lines = "".join(f"{folder}/{name}{suffix}\n" for name, (suffix, _, _) in hostile.CASES.items())
-    command = [sys.executable, "-W", "error", hostile.__file__]
+    command = [sys.executable, "-P", "-W", "error", hostile.__file__]  # or tests/tasks would be the package tasks
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr == ""
