@@ -13,6 +13,7 @@ from flows.common import artifact_key, flow_run_name, resolve
 from flows.recipe import Recipe
 from ssl_models.config import CorpusRef, TextEncoder, TrainSpec
 from ssl_models.members import members
+from ssl_models.pair_config import PairEncoder
 from tasks.errors import UserError
 from tasks.governance.manifest import Manifest, corpus_of, find_corpus, read_manifest
 from tasks.home import Home
@@ -26,8 +27,7 @@ def tokenizer_stage(home: Home, corpus: Path, manifest: Manifest, recipe: Recipe
     """A vocabulary from the train split."""
     from tasks.learning.tokenize import VERSION, copy_tokenizer, train_tokenizer
 
-    assert isinstance(recipe.encoder, TextEncoder)
-    checkpoint = recipe.encoder.continue_from
+    checkpoint = recipe.encoder.continue_from if isinstance(recipe.encoder, TextEncoder) else None
 
     def build(folder: Path) -> None:
         if checkpoint:  # its vocabulary is the checkpoint's
@@ -94,7 +94,7 @@ def pretrain(recipe: Recipe | str, corpus: str | None = None, home: str | None =
     manifest = read_manifest(folder)
     with tags(recipe.name, recipe.objective.method, f"{manifest.name}@v{manifest.version}"):
         tokenizer = None
-        if isinstance(recipe.encoder, TextEncoder):
+        if isinstance(recipe.encoder, TextEncoder | PairEncoder):
             _require_texts(folder, recipe)
             tokenizer = tokenizer_task(place, folder, manifest, recipe)
         result = train_task(place, folder, manifest, tokenizer, recipe)

@@ -22,11 +22,13 @@ from ssl_models.config import (
 )
 from ssl_models.image_config import METHODS as IMAGE_METHODS
 from ssl_models.image_config import ImageEncoder, SimCLR
+from ssl_models.pair_config import METHODS as PAIR_METHODS
+from ssl_models.pair_config import PairEncoder
 from tasks.curation.media import MediaSettings
 from tasks.curation.records import Engine
 from tasks.curation.sources import SourceConfig
 from tasks.errors import UserError, explain
-from tasks.learning.evaluate_config import Evaluate, ImageProbe, LinearProbe, MaskedTokens, NextTokens
+from tasks.learning.evaluate_config import Evaluate, ImageProbe, LinearProbe, MaskedTokens, NextTokens, ZeroShot
 from tasks.stages import sha256_json
 
 AnySource = Annotated[SourceConfig, Field(discriminator="kind")]
@@ -107,6 +109,9 @@ class Recipe(_Part):
         said = first if isinstance(first, dict) else {key: getattr(first, key, None) for key in ("kind", "media")}
         holds = said.get("media") or known.get(said.get("kind"))
         method = objective.get("method") if isinstance(objective, dict) else getattr(objective, "method", None)
+        if method in PAIR_METHODS:
+            defaults = {"encoder": PairEncoder(architecture=method), "evaluate": (ZeroShot(),)}
+            return defaults | {"promote": Promote(metric="eval/zero_shot_minus_chance")} | value
         if method in IMAGE_METHODS or (objective is None and holds == "image"):
             defaults = {"objective": SimCLR(), "encoder": ImageEncoder(), "evaluate": (ImageProbe(),)}
             return defaults | value
@@ -126,7 +131,14 @@ class Recipe(_Part):
         require_architecture(self.objective, self.encoder)
         if method in IMAGE_METHODS and self.modality != "image":
             raise ValueError(f"objective {method} learns from images, and the sources hold none")
-        fitting = {"mlm": (MaskedTokens, LinearProbe), "clm": (NextTokens, LinearProbe)}.get(method, (ImageProbe,))
+        if method in PAIR_METHODS and not (self.modality == "image" and self.captions):
+            raise ValueError(f"objective {method} learns from images with captions, and the sources hold none")
+        fitting = {
+            "clip": (ZeroShot,),
+            "siglip": (ZeroShot,),
+            "mlm": (MaskedTokens, LinearProbe),
+            "clm": (NextTokens, LinearProbe),
+        }.get(method, (ImageProbe,))
         for part in self.evaluate:
             if not isinstance(part, fitting):
                 raise ValueError(f"evaluate: {part.kind} does not go with objective {method}")

@@ -15,6 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from ssl_models.image_config import METHODS as IMAGE_METHODS
 from ssl_models.image_config import ImageEncoder, ImageMethod
+from ssl_models.pair_config import METHODS as PAIR_METHODS
+from ssl_models.pair_config import PairEncoder, PairMethod
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -109,17 +111,20 @@ class CausalLanguageModelling:
 
 
 #: One class a method, told apart by `method`.
-Objective = Annotated[MaskedLanguageModelling | CausalLanguageModelling | ImageMethod, Field(discriminator="method")]
+Objective = Annotated[
+    MaskedLanguageModelling | CausalLanguageModelling | ImageMethod | PairMethod, Field(discriminator="method")
+]
 
 
 def _modality(value: Any) -> str:
     name = value.get("architecture") if isinstance(value, dict) else getattr(value, "architecture", None)
-    return "image" if name in ("timm", "vit") else "text"
+    return "image" if name in ("timm", "vit") else "pair" if name in PAIR_METHODS else "text"
 
 
-#: An encoder says by its architecture which of the two it is; without one it is a text encoder.
+#: An encoder says by its architecture which of the three it is; without one it is a text encoder.
 Encoder = Annotated[
-    Annotated[TextEncoder, Tag("text")] | Annotated[ImageEncoder, Tag("image")], Discriminator(_modality)
+    Annotated[TextEncoder, Tag("text")] | Annotated[ImageEncoder, Tag("image")] | Annotated[PairEncoder, Tag("pair")],
+    Discriminator(_modality),
 ]
 
 #: What each method trains.
@@ -127,6 +132,8 @@ ARCHITECTURES = {
     "mlm": ("modernbert", "bert", "roberta"),
     "clm": ("gpt2", "llama", "qwen3"),
     "mae": ("vit",),
+    "clip": ("clip",),
+    "siglip": ("siglip",),
 } | dict.fromkeys([method for method in IMAGE_METHODS if method != "mae"], ("timm", "vit"))
 
 

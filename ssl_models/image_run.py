@@ -16,6 +16,7 @@ from ssl_models.images import ImageBatch, ImageStream
 from ssl_models.members import IMAGES, member_of
 from ssl_models.objectives import build_image_method
 from ssl_models.objectives.joint import Views
+from ssl_models.pair_config import PairEncoder
 from ssl_models.ranks import Ranks
 from ssl_models.reader import Index, open_reader
 from ssl_models.run import Run
@@ -67,4 +68,8 @@ def smallest_side(objective: Any, encoder: ImageEncoder) -> int:
 
 def open_run(spec: TrainSpec, ranks: Ranks = Ranks()) -> Run:
     """The run of the spec's modality, as this rank sees it."""
+    if isinstance(spec.encoder, PairEncoder):
+        from ssl_models.pair_run import PairRun
+
+        return PairRun(spec, ranks)
     return ImageRun(spec, ranks) if isinstance(spec.encoder, ImageEncoder) else Run(spec, ranks)

@@ -61,9 +61,11 @@ def triplet(anchor_BD: Tensor, positive_BD: Tensor, negative_BD: Tensor, margin:
     return F.relu(margin + (anchor * (unit(negative_BD) - unit(positive_BD))).sum(1)).mean()
 
 
-def clip(image_BD: Tensor, text_BD: Tensor, logit_scale: float | Tensor) -> Tensor:
+def clip(image_BD: Tensor, text_BD: Tensor, logit_scale: float | Tensor, captions_B: Tensor | None = None) -> Tensor:
     """CLIP (Radford et al. 2021, arXiv 2103.00020): half the cross-entropy of finding each image's text among the
     batch's, half that of finding each text's image; logits are cosines **times** `logit_scale` (itself, not its log).
+
+    `captions_B`: numbers, equal for equal captions. Another pair's caption with the same words is no candidate.
     """
     check_embeddings(image_BD=image_BD, text_BD=text_BD)
     check_positive(logit_scale=logit_scale)
@@ -71,15 +73,23 @@ def clip(image_BD: Tensor, text_BD: Tensor, logit_scale: float | Tensor) -> Tens
         return nothing(image_BD, text_BD)
     with no_autocast(image_BD):
         logits = _scaled(unit(image_BD) @ unit(text_BD).T, logit_scale)
+        logits = logits.masked_fill(_twins(captions_B, image_BD), -torch.inf)
         targets = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
-def siglip(image_BD: Tensor, text_BD: Tensor, logit_scale: float | Tensor, logit_bias: float | Tensor) -> Tensor:
+def siglip(
+    image_BD: Tensor,
+    text_BD: Tensor,
+    logit_scale: float | Tensor,
+    logit_bias: float | Tensor,
+    captions_B: Tensor | None = None,
+) -> Tensor:
     """SigLIP (Zhai et al. 2023, arXiv 2303.15343): every pair of the batch is asked by itself whether it belongs.
 
     The sum over all B x B pairs of -log sigmoid(y (cos times `logit_scale` + `logit_bias`)), y = 1 for a pair and -1
-    otherwise, divided by B.
+    otherwise, divided by B. `captions_B`: numbers, equal for equal captions; of a picture and a caption that is not
+    its own but equal to it nothing is asked.
     """
     check_embeddings(image_BD=image_BD, text_BD=text_BD)
     check_positive(logit_scale=logit_scale)
@@ -92,7 +102,18 @@ def siglip(image_BD: Tensor, text_BD: Tensor, logit_scale: float | Tensor, logit
             wide(logit_bias).reshape(()) if isinstance(logit_bias, Tensor) else logit_bias
         )
         belongs = 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device) - 1
-        return -F.logsigmoid(belongs * logits).sum() / len(logits)
+        terms = F.logsigmoid(belongs * logits).masked_fill(_twins(captions_B, image_BD), 0)
+        return -terms.sum() / len(logits)
+
+
+def _twins(captions_B: Tensor | None, rows_BD: Tensor) -> Tensor:
+    """bool [B, B]: another pair's caption, with the same words."""
+    own = torch.eye(len(rows_BD), dtype=torch.bool, device=rows_BD.device)
+    if captions_B is None:
+        return torch.zeros_like(own)
+    if captions_B.shape != rows_BD.shape[:1]:
+        raise ValueError(f"expected captions [{len(rows_BD)}], got {tuple(captions_B.shape)}")
+    return (captions_B[:, None] == captions_B[None]) & ~own
 
 
 def _scaled(cosines: Tensor, logit_scale: float | Tensor) -> Tensor:

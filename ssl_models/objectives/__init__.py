@@ -17,6 +17,8 @@ _IMAGES = {
     "mae": "MAEMethod",
 }
 
+_PAIRS = {"clip": "CLIPMethod", "siglip": "SigLIPMethod"}
+
 
 def build_objective(config: Any, vocabulary: Vocabulary, seed: int) -> Any:
     """What the loop calls: ``view(batch)`` on the CPU, and ``loss(model, view)``."""
@@ -27,6 +29,12 @@ def build_objective(config: Any, vocabulary: Vocabulary, seed: int) -> Any:
     from ssl_models.objectives.clm import CausalLanguageObjective
 
     return CausalLanguageObjective(config)
+
+
+def build_pair_method(config: Any, encoder: Any, seed: int, vocabulary: int, special: dict[str, int]) -> Any:
+    """A method on image-text pairs, with the hooks of one on images."""
+    module = import_module(f"ssl_models.objectives.{config.method}")
+    return getattr(module, _PAIRS[config.method])(config, encoder, seed, vocabulary, special)
 
 
 def build_image_method(config: Any, encoder: Any, seed: int, steps: int) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.learning.evaluate_config import Evaluate, ImageProbe, LinearProbe, MaskedTokens, NextTokens
+from tasks.learning.evaluate_config import Evaluate, ImageProbe, LinearProbe, MaskedTokens, NextTokens, ZeroShot
 from tasks.learning.intervals import Metric
 from tasks.learning.progress import Progress
 
@@ -55,6 +55,7 @@ def evaluate(
     from tasks.learning.masked_tokens import masked_tokens
     from tasks.learning.next_tokens import next_tokens
     from tasks.learning.probe import linear_probe
+    from tasks.learning.zero_shot import zero_shot
     from tasks.stages import canonical_json
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,11 @@ def evaluate(
                 drawn |= _draw_probe(probed, folder)
             case ImageProbe():
                 probed = image_probe(run_folder, corpus, part, progress)
+                metrics += probed.metrics
+                details[part.kind] = probed.details
+                drawn |= _draw_probe(probed, folder)
+            case ZeroShot():
+                probed = zero_shot(run_folder, corpus, part, progress)
                 metrics += probed.metrics
                 details[part.kind] = probed.details
                 drawn |= _draw_probe(probed, folder)

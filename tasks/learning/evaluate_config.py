@@ -77,4 +77,18 @@ class ImageProbe:
     seed: int = 0
 
 
-Evaluate = Annotated[LinearProbe | MaskedTokens | NextTokens | ImageProbe, Field(discriminator="kind")]
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class ZeroShot:
+    """Which of `names` captions belongs to a picture? Asked of the validation split, with no training on labels.
+
+    `draws` times, `names` captions are drawn by keyed hash, and all their pictures are asked for. Captions that the
+    train split has too and captions that it has not, of words that it has, are drawn apart.
+    """
+
+    kind: Literal["zero-shot"] = "zero-shot"
+    names: int = Field(default=100, ge=2)
+    draws: int = Field(default=20, ge=1)
+    seed: int = 0
+
+
+Evaluate = Annotated[LinearProbe | MaskedTokens | NextTokens | ImageProbe | ZeroShot, Field(discriminator="kind")]

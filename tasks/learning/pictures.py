@@ -29,6 +29,10 @@ PROBES = {  # metric: (row, colour)
     "eval/random_init_top1": ("random-init encoder", ORANGE),
     "eval/tfidf_top1": ("TF-IDF, whole text", GREEN),
     "eval/raw_pixels_top1": ("raw pixels", GREEN),
+    "eval/zero_shot_top1": ("captions seen in training", BLUE),
+    "eval/zero_shot_chance": ("chance", GREY),
+    "eval/zero_shot_unseen_top1": ("unseen captions, seen words", SKY),
+    "eval/zero_shot_unseen_chance": ("chance, unseen captions", GREY),
     "eval/majority_top1": ("majority class", GREY),
 }
 LEVELS = {  # metric: (name, colour, line style)
@@ -132,7 +136,8 @@ def baseline_bars(metrics: Iterable[Metric], path: Path) -> Path:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-        axes.set_title(f"Linear probe on {rows[0][2].n:,} held-out documents" if rows else "Linear probe", loc="left")
+        what = "Zero-shot" if rows and rows[0][2].name.startswith("eval/zero_shot") else "Linear probe"
+        axes.set_title(f"{what} on {rows[0][2].n:,} held-out documents" if rows else what, loc="left")
         axes.set_xlabel("accuracy, with its 95 % interval")
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -46,6 +47,35 @@ def read_images(corpus: Path, split: str) -> list[tuple[str, bytes, str]]:
         raise UserError(str(error), where="evaluate", hint="an image probe needs a corpus of images") from None
     found = _members(corpus, split, (extension, "json"))
     return sorted((key, image, str(orjson.loads(fields)["label"])) for key, (image, fields) in found)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sample of a corpus of image-text pairs."""
+
+    record_id: str
+    image: bytes
+    caption: str
+    label: str
+    group: str
+
+
+def read_pairs(corpus: Path, split: str, images: bool = True) -> list[Pair]:
+    """The pairs of a split, sorted by record_id; without `images` the pictures are b"" and not read.
+
+    UserError when the corpus has no images or no captions; else as `read_samples`.
+    """
+    try:
+        extension = member_of(corpus, IMAGES)
+        member_of(corpus, ("txt",))
+    except ValueError as error:
+        raise UserError(str(error), where="evaluate", hint="this needs a corpus of image-text pairs") from None
+    found = []
+    for key, (text, fields, *image) in _members(corpus, split, ("txt", "json", *([extension] if images else []))):
+        values = orjson.loads(fields)
+        payload = image[0] if images else b""
+        found.append(Pair(key, payload, text.decode(), str(values["label"]), str(values["group"])))
+    return sorted(found, key=lambda pair: pair.record_id)
 
 
 def keyed_order(keys: Sequence[str], purpose: str, seed: int) -> list[int]:

@@ -19,7 +19,10 @@ BATCH = 64  # images a forward pass
 
 
 class ImageEmbedder(PythonModel):
-    """timm's own pooling, or the mean over a vision transformer's patches. Images are brought to the encoder's size."""
+    """timm's own pooling, the mean over a vision transformer's patches, or the image side of CLIP or SigLIP.
+
+    Images are brought to the encoder's size.
+    """
 
     def load_context(self, context) -> None:
         """Open the folder ``encoder`` (config, weights, preprocessor); nothing is downloaded, no remote code runs."""
@@ -28,10 +31,15 @@ class ImageEmbedder(PythonModel):
         plan = json.loads((folder / "preprocessor_config.json").read_text())
         self.size, self.mean, self.deviation = plan["size"], plan["image_mean"], plan["image_std"]
         self.pooled = "architecture" in described
+        self.towers = described.get("model_type") in ("clip", "siglip")
         if self.pooled:
             import timm
 
             self.encoder = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        elif self.towers:
+            from transformers import AutoModel
+
+            self.encoder: Any = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
         else:
             from transformers import ViTModel
 
@@ -47,9 +55,14 @@ class ImageEmbedder(PythonModel):
         for start in range(0, len(images), BATCH):
             batch = torch.stack([self._pixels(image) for image in images[start : start + BATCH]])
             with torch.inference_mode():
-                found = self.encoder(batch)
-                rows += (found if self.pooled else found.last_hidden_state[:, 1:].mean(1)).float().tolist()
+                rows += self._embed(batch).float().tolist()
         return pandas.DataFrame({"embedding": rows})
+
+    def _embed(self, batch: Any) -> Any:
+        if self.towers:
+            return self.encoder.get_image_features(pixel_values=batch).pooler_output
+        found = self.encoder(batch)
+        return found if self.pooled else found.last_hidden_state[:, 1:].mean(1)
 
     def _pixels(self, payload: bytes) -> Any:
         import numpy
