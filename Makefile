@@ -76,8 +76,9 @@ bench-reader: $(PEERS_READER)/installed  ## the reader against webdataset, litda
 	@$(BIN)/python -m benchmarks.reader --peer $(PEERS_READER)/bin/python
 	@$(BIN)/python -m benchmarks.reader_start > /dev/null
 
-bench-quality: $(VENV)/installed  ## do the image methods learn? six methods, three seeds (about ten minutes)
+bench-quality: $(VENV)/installed  ## do the methods on images and on pairs learn? eight, three seeds (about twenty minutes)
 	@$(BIN)/python -m benchmarks.quality_ssl
+	@$(BIN)/python -m benchmarks.quality_pairs
 
 PEER_SITE := .peer-site
 $(PEER_SITE)/installed: Makefile

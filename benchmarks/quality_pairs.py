@@ -9,6 +9,7 @@ its own.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -116,8 +117,6 @@ def main() -> None:
                 runs.append({"seed": seed, "cpu_seconds": seconds, **found, "other_family": ask(run, other)["fonts"]})
                 print(method, runs[-1], flush=True)
                 if options.figures and not seed:
-                    import json
-
                     from tasks.learning.evaluate_config import ZeroShot
                     from tasks.learning.pictures import curve_and_components
                     from tasks.learning.zero_shot import zero_shot
@@ -133,8 +132,8 @@ def main() -> None:
                 "median": {key: statistics.median(run[key]["top1"] for run in runs) for key in ("fonts", "names")},
                 "bars": BARS,
             }
-    if options.split == "test":
-        write("quality_pairs", {"methods": results, "names": 100, "towers": TOWERS, "train": TRAIN})
+        if options.split == "test":
+            write("quality_pairs", {"methods": results, "names": 100, "towers": TOWERS, "train": TRAIN})
 
 
 if __name__ == "__main__":

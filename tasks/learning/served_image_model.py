@@ -24,6 +24,8 @@ class ImageEmbedder(PythonModel):
     Images are brought to the encoder's size.
     """
 
+    encoder: Any
+
     def load_context(self, context) -> None:
         """Open the folder ``encoder`` (config, weights, preprocessor); nothing is downloaded, no remote code runs."""
         folder = Path(context.artifacts["encoder"])
@@ -39,7 +41,7 @@ class ImageEmbedder(PythonModel):
         elif self.towers:
             from transformers import AutoModel
 
-            self.encoder: Any = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+            self.encoder = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
         else:
             from transformers import ViTModel
 
