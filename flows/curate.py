@@ -21,7 +21,7 @@ from tasks.curation.media_stage import media_stage
 from tasks.curation.pair_scores import pair_score_stage
 from tasks.curation.records import Engine
 from tasks.curation.toxicity_stage import toxicity_stage
-from tasks.governance import bias
+from tasks.governance import bias, contact_sheets
 from tasks.governance import corpus as corpora
 from tasks.governance.ledger import ledger_blocks
 from tasks.governance.manifest import Manifest
@@ -41,6 +41,7 @@ media_duplicates = as_task(steps.media_pairs_stage, "duplicates")
 make_regular = as_task(media_stage, "media")
 score_pairs = as_task(pair_score_stage, "score")
 publish = as_task(corpora.build_corpus, "gate and shards")
+draw_sheets = as_task(contact_sheets.write_sheets, "contact sheets")
 
 
 @flow(name="curate", flow_run_name=flow_run_name, persist_result=False)
@@ -58,6 +59,9 @@ def curate(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
         folder, manifest = found or publish(place, curated, policy, recipe.engine())
         stages.append(Stage("corpus", inputs, found is not None, 0.0, str(folder)))
     outcome = describe(folder, manifest)
+    if recipe.modality:
+        draw_sheets(place, folder)
+        outcome["contact_sheets"] = str(folder / contact_sheets.FOLDER)
     if found is None:
         _artifacts(outcome, policy)
     return {**outcome, "stages": [stage.public() for stage in stages]}
@@ -167,12 +171,13 @@ def _artifacts(outcome: dict[str, Any], policy: Policy) -> None:
     )
     rows = "\n".join(f"| {rule} | {count:,} |" for rule, count in outcome["by_rule"].items())
     counts = outcome["counts"]
+    sheets = f"\nContact sheets: `{outcome['contact_sheets']}`\n" if "contact_sheets" in outcome else ""
     create_markdown_artifact(
         key=artifact_key(outcome["corpus"], "ledger"),
         markdown=(
             f"# {outcome['corpus']}@v{outcome['version']}\n\nread {counts['read']:,} = keep {counts['keep']:,}"
             f" + redact {counts['redact']:,} + drop {counts['drop']:,} + quarantine {counts['quarantine']:,}\n\n"
-            f"| rule | records |\n|---|---:|\n{rows}\n"
+            f"| rule | records |\n|---|---:|\n{rows}\n{sheets}"
         ),
         description="The closed ledger",
     )

@@ -72,6 +72,8 @@ def corpus(home: Home, result: dict[str, Any], out: Console | None = None) -> No
     out.print(f"[bold]shards[/bold]   {result['shards']} WebDataset tars, {result['samples']:,} samples ({splits})")
     out.print(f"[bold]root[/bold]     {result['root']}")
     out.print(f"[bold]kept in[/bold]  {result['path']}", soft_wrap=True)
+    if sheets := result.get("contact_sheets"):
+        out.print(f"[bold]to see[/bold]   {sheets}", soft_wrap=True)
 
 
 def cascade(report: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from tasks.curation.records import Engine
 from tasks.errors import UserError
+from tasks.governance.contact_sheets import forget_erased, write_sheets
 from tasks.governance.corpus import build_corpus, reopen
 from tasks.governance.ledger import ADMITTED
 from tasks.governance.manifest import read_manifest, versions
@@ -44,6 +45,7 @@ def erase(
         raise UserError(
             "no newest corpus version holds these records", where=str(home.root), hint="see `gristmill audit trace ID`"
         )
+    made: list[Path] = []
     corpora, shards, runs = [], 0, exposed_runs(home, record_ids, models)
     for folder, rows in found:
         old = read_manifest(folder)
@@ -53,7 +55,9 @@ def erase(
             curated, policy = reopen(home, folder)
             gone = [*curated.suppressed, *rows["record_id"].to_pylist(), *rows["content_sha256"].to_pylist()]
             curated = dataclasses.replace(curated, suppressed=tuple(sorted(set(gone))))
-            _, new = build_corpus(home, curated, policy, engine)
+            place, new = build_corpus(home, curated, policy, engine)
+            made.append(place)
+            forget_erased(home)  # at once: what fails later must not leave a picture of it behind
         before = {shard.name: shard.sha256 for shard in old.shards}
         after = {shard.name: shard.sha256 for shard in new.shards}
         changed = touched if dry_run else sorted(name for name in before if after.get(name) != before[name])
@@ -82,6 +86,8 @@ def erase(
         "runs": runs,
         "certificate": None,
     }
+    for folder in made:
+        write_sheets(home, folder)
     if not dry_run:
         result["certificate"] = str(_certify(home, result, reason))
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tasks.curation.toxicity_cascade import REPORT as CASCADE
 from tasks.governance.bias import MINIMUM_RECORDS, disparities, rates
+from tasks.governance.contact_sheets import FOLDER, read_sheets, write_sheets
 from tasks.governance.ledger import ADMITTED, VERDICTS, read_ledger
 from tasks.governance.manifest import corpus_of, read_manifest
 from tasks.governance.models import models_of
@@ -61,6 +63,7 @@ def facts(
         "sources": _by_source(ledger),
         "disparities": disparities(measured),
         "rates": measured.to_pylist() if len(measured) <= LARGEST_RATES else [],
+        "sheets": _sheets(home, folder),
         "runs": runs_on(home, manifest.name, manifest.version, models),
     }
 
@@ -73,6 +76,7 @@ def read_cascade(folder: Path) -> dict[str, Any] | None:
 
 def write_report(home: Home, folder: Path) -> tuple[Path, dict[str, Any]]:
     """The audit page beside the corpora (``reports/NAME-vN.html``) and the facts in it."""
+    write_sheets(home, folder)
     values = facts(home, folder, models_of(home))
     path = home.root / "reports" / f"{values['manifest']['name']}-v{values['manifest']['version']}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +108,20 @@ def render(values: dict[str, Any]) -> str:
     return environment.from_string(template).render(
         **values, largest=LARGEST, verdicts=VERDICTS, minimum_records=MINIMUM_RECORDS
     )
+
+
+def _sheets(home: Home, folder: Path) -> list[dict[str, Any]]:
+    """Linked, not embedded: no copy of a picture outlives its erasure in a page."""
+    where = Path(os.path.relpath(folder / FOLDER, home.root / "reports"))
+    return [
+        {
+            "verdict": sheet["verdict"],
+            "rule": sheet["rule"],
+            "of": sheet["of"],
+            "path": (where / sheet["file"]).as_posix(),
+        }
+        for sheet in read_sheets(folder)
+    ]
 
 
 def _rules(ledger: pa.Table) -> list[dict[str, Any]]:
