@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.common import artifact_key, flow_run_name, resolve
 from flows.curate import curate
 from flows.evaluate import evaluate, promote_run
+from flows.preflight import require_method
 from flows.pretrain import pretrain
 from flows.recipe import Recipe
 from tasks.governance.lineage import lineage_mermaid
@@ -31,6 +32,7 @@ def pipeline(recipe: Recipe | str, home: str | None = None) -> dict[str, Any]:
     Returns ``gristmill run``'s result: curate, pretrain, evaluate, promote, audit, mlflow, prefect, stages.
     """
     recipe, place = resolve(recipe), Home.at(home)
+    require_method(recipe)
     curated = curate(recipe, str(place.root))
     corpus = f"{curated['corpus']}@v{curated['version']}"
     trained = pretrain(recipe, corpus, str(place.root))

@@ -8,7 +8,8 @@ from typing import Any
 from data_policies.load import PolicyError
 from data_policies.load import load_policy as load
 from data_policies.schema import Policy
-from flows.recipe import Recipe
+from flows.recipe import CurateOnly, Recipe
+from ssl_models.config import Objective
 from tasks.errors import UserError
 
 #: Digests of the sources: left here by the command line's check, taken out by the flow that follows it.
@@ -47,6 +48,21 @@ def check(recipe: Recipe) -> None:
     _digests[recipe.curation_sha256()] = source_digests(recipe.sources)
     require_records(recipe.sources)
     require_records(recipe.protected.sets)
+
+
+def require_method(recipe: Recipe) -> Objective:
+    """The recipe's objective; UserError when it names none, before anything of it is curated for nothing."""
+    if not isinstance(recipe.objective, CurateOnly):
+        return recipe.objective
+    if recipe.modality == "audio":
+        why, how = "no training method for audio exists yet", ""
+    else:
+        why, how = "the recipe names no method", ", or name a method under `objective`"
+    raise UserError(
+        f"there is nothing to train: {why}",
+        where=f"recipe {recipe.name}",
+        hint=f"`gristmill curate {recipe.name}` makes the corpus{how} (docs/objectives.md)",
+    )
 
 
 def digests(recipe: Recipe) -> list[dict[str, Any]]:

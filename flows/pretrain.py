@@ -10,6 +10,7 @@ from prefect import flow, runtime, tags
 from prefect.artifacts import create_link_artifact
 
 from flows.common import artifact_key, flow_run_name, resolve
+from flows.preflight import require_method
 from flows.recipe import Recipe
 from ssl_models.config import CorpusRef, TextEncoder, TrainSpec
 from ssl_models.members import members
@@ -58,7 +59,7 @@ def train_model(
         tokenizer_sha256=sha256_file(Path(tokenizer.path) / "tokenizer.json") if tokenizer else "",
         corpus=CorpusRef(name=manifest.name, version=manifest.version, root=manifest.root, folder=str(corpus)),
         encoder=recipe.encoder,
-        objective=recipe.objective,
+        objective=require_method(recipe),
         train=recipe.train,
     )
     with progress("training", recipe.train.steps, "steps") as advance:
@@ -90,6 +91,7 @@ def pretrain(recipe: Recipe | str, corpus: str | None = None, home: str | None =
     Raises UserError when there is no such corpus, Stopped when it was interrupted: the same call goes on.
     """
     recipe, place = resolve(recipe), Home.at(home)
+    require_method(recipe)
     folder = find_corpus(place, corpus or recipe.name)
     manifest = read_manifest(folder)
     with tags(recipe.name, recipe.objective.method, f"{manifest.name}@v{manifest.version}"):

@@ -6,7 +6,7 @@ import difflib
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -70,6 +70,12 @@ class Promote(_Part):
     alias: str = "champion"
 
 
+class CurateOnly(_Part):
+    """No method: the recipe ends with the corpus. What is of clips, or of pairs, and names no method, says this."""
+
+    method: Literal["none"] = "none"
+
+
 class Placement(_Part):
     """Where curation runs. It never changes a byte of the output."""
 
@@ -91,7 +97,9 @@ class Recipe(_Part):
         default=False, description="may a Detoxify checkpoint that the policy names be fetched?"
     )
     tokenizer: Tokenizer = Field(default_factory=Tokenizer)
-    objective: Objective = Field(default_factory=MaskedLanguageModelling)
+    objective: Annotated[Objective | CurateOnly, Field(discriminator="method")] = Field(
+        default_factory=MaskedLanguageModelling
+    )
     encoder: Encoder = Field(default_factory=TextEncoder)
     train: Train = Field(default_factory=Train)
     evaluate: tuple[Evaluate, ...] = (MaskedTokens(), LinearProbe())
@@ -99,19 +107,28 @@ class Recipe(_Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _image_defaults(cls, value: Any) -> Any:
-        """A recipe of images that says nothing of learning learns by SimCLR, and is probed for what it learned."""
+    def _media_defaults(cls, value: Any) -> Any:
+        """What a recipe of images, clips or pairs learns by when it does not say so.
+
+        Images: by SimCLR, probed for what it learned. Clips and pairs: not at all, since no default fits them; a text
+        method would learn from their transcripts alone.
+        """
         if not isinstance(value, dict):
             return value
         sources, objective = value.get("sources"), value.get("objective")
         first = sources[0] if isinstance(sources, list | tuple) and sources else None
-        known = {source.kind: source.media for source in get_args(SourceConfig)}
-        said = first if isinstance(first, dict) else {key: getattr(first, key, None) for key in ("kind", "media")}
-        holds = said.get("media") or known.get(said.get("kind"))
+        known = {source.kind: source for source in get_args(SourceConfig)}
+        keys = ("kind", "media", "captions")
+        said = first if isinstance(first, dict) else {key: getattr(first, key, None) for key in keys}
+        source = known.get(said.get("kind"))
+        holds = said.get("media") or getattr(source, "media", None)
+        paired = holds and said.get("captions", getattr(source, "captions", False))
         method = objective.get("method") if isinstance(objective, dict) else getattr(objective, "method", None)
         if method in PAIR_METHODS:
             defaults = {"encoder": PairEncoder(architecture=method), "evaluate": (ZeroShot(),)}
             return defaults | {"promote": Promote(metric="eval/zero_shot_minus_chance")} | value
+        if method == "none" or (objective is None and (paired or holds == "audio")):
+            return {"objective": CurateOnly(), "evaluate": ()} | value
         if method in IMAGE_METHODS or (objective is None and holds == "image"):
             defaults = {"objective": SimCLR(), "encoder": ImageEncoder(), "evaluate": (ImageProbe(),)}
             return defaults | value
@@ -128,6 +145,10 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
         method = self.objective.method
+        if isinstance(self.objective, CurateOnly):
+            if self.evaluate:
+                raise ValueError("evaluate: objective none trains no model that could be measured")
+            return self
         require_architecture(self.objective, self.encoder)
         if method in IMAGE_METHODS and self.modality != "image":
             raise ValueError(f"objective {method} learns from images, and the sources hold none")

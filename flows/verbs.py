@@ -14,7 +14,7 @@ from tasks.home import Home
 
 def run(name: str, home: Path | None, overrides: tuple[str, ...]) -> Outcome:
     """The whole way, and the one screen at its end."""
-    recipe, place = _checked(name, home, overrides)
+    recipe, place = _checked(name, home, overrides, learns=True)
     from flows import screen
     from flows.pipeline import pipeline
 
@@ -38,10 +38,12 @@ def curate(name: str, home: Path | None, overrides: tuple[str, ...]) -> Outcome:
 
 def pretrain(name: str, corpus: str | None, home: Path | None, overrides: tuple[str, ...]) -> Outcome:
     """Train on a corpus version that is there already."""
+    from flows.preflight import require_method
     from flows.recipe import load_recipe
 
-    place = prepare(home)
     recipe = load_recipe(name, overrides)
+    require_method(recipe)
+    place = prepare(home)
     _find_corpus(place, corpus or recipe.name)
     enter(place)
     show_progress()
@@ -168,12 +170,14 @@ def audit_erase(records: list[str], reason: str, yes: bool, home: Path | None) -
     return Outcome(result)
 
 
-def _checked(name: str, home: Path | None, overrides: tuple[str, ...]) -> tuple[Any, Home]:
+def _checked(name: str, home: Path | None, overrides: tuple[str, ...], learns: bool = False) -> tuple[Any, Home]:
     """The recipe with its policy and sources checked: a mistake in them leaves nothing behind."""
     from flows import preflight
     from flows.recipe import load_recipe
 
     recipe = load_recipe(name, overrides)
+    if learns:
+        preflight.require_method(recipe)
     place = prepare(home)
     show_progress()
     preflight.check(recipe)

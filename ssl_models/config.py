@@ -156,10 +156,10 @@ class Train:
     `decay_share` of the steps falls to zero (`decay`: linear, cosine, or 1 - sqrt). `learning_rate` None: 4e-3 for
     Muon, 1e-3 for AdamW, which is for training from scratch: continuing wants less. `optimizer` muon: Muon for the
     matrices of the layers, AdamW for the rest (`embedding_learning_rate`; None: the same rate). `precision` auto:
-    bfloat16 where the device multiplies it natively; float64 is for proofs. `threads` None: as many as this process may
-    use, at most 16; a resumed run keeps what it started with. `order` (docs/reading.md): global shuffles all samples;
-    blocked shuffles `group_shards` shards at a time and reads each from front to back, for shards that are not on a
-    local disk.
+    bfloat16 where the device multiplies it natively (a CPU: of texts only); float64 is for proofs. `threads` None: as
+    many as this process may use, at most 16; a resumed run keeps what it started with. `order` (docs/reading.md):
+    global shuffles all samples; blocked shuffles `group_shards` shards at a time and reads each from front to back, for
+    shards that are not on a local disk.
 
     A step may be cut: `micro_batch` rows at a time, one part after the other, where the batch does not fit the memory;
     `ranks` processes on this machine's CPUs, each with an equal slice. `batch` stays the whole one, and the weights are

@@ -24,7 +24,7 @@ import torch
 
 from ssl_models.accumulate import backward, require_divisible
 from ssl_models.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
-from ssl_models.config import TrainSpec
+from ssl_models.config import TextEncoder, TrainSpec
 from ssl_models.device import Device, choose_device, locked
 from ssl_models.health import NonFinite, gradient_norm, require_finite
 from ssl_models.image_run import open_run
@@ -205,7 +205,7 @@ def _finished(spec: TrainSpec) -> bool:
 
 def _train(spec: TrainSpec, ranks: Ranks) -> int:
     """What each rank does from here on; the first of them also writes."""
-    device = choose_device(spec.train, Path(spec.folder))
+    device = choose_device(spec.train, Path(spec.folder), isinstance(spec.encoder, TextEncoder))
     run = open_run(spec, ranks)
     trainer = Trainer(spec, run, device)
     if ranks.first:

@@ -128,7 +128,8 @@ def test_clips_without_texts_have_no_text_to_learn_from(prefect_server, tmp_path
 
     files = {f"a/{n}.wav": clip(n, seconds=0.2) for n in range(4)}
     source = {"kind": "audio", "name": "clips", "path": str(write_files(tmp_path / "in", files)), "licence": "MIT"}
-    recipe = validate({"name": "clips", "policy": "open-definition", "sources": [source]}, "here")
+    value = {"name": "clips", "policy": "open-definition", "sources": [source], "objective": {"method": "mlm"}}
+    recipe = validate(value, "here")
     curate(recipe, str(tmp_path / "home"))
     with pytest.raises(UserError, match="learns from texts"):
         pretrain(recipe, home=str(tmp_path / "home"))

@@ -241,6 +241,15 @@ def test_a_resumed_run_keeps_its_threads_and_precision(tmp_path):
     assert choose_device(spec.train, tmp_path) == Device(torch.device("cpu"), False, 2)
 
 
+def test_images_are_learned_in_float32_on_a_cpu_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr("ssl_models.device._cpu_multiplies_bfloat16", lambda: True)
+    spec = small_spec(tmp_path, precision="auto")
+    assert choose_device(spec.train, tmp_path).precision == "bfloat16"
+    assert choose_device(spec.train, tmp_path, texts=False).precision == "float32"
+    told = dataclasses.replace(spec.train, precision="bfloat16")
+    assert choose_device(told, tmp_path, texts=False).precision == "bfloat16"
+
+
 def test_batches_made_ahead_are_the_same_and_so_is_the_state(tmp_path):
     """The thread beside a GPU: the same batches, and the state of the last one taken, not of the last one made."""
     spec = small_spec(tmp_path)
