@@ -77,7 +77,7 @@ def test_what_is_learned_by_when_nothing_is_said(source, method):
 
 def test_a_method_that_is_named_is_taken():
     assert recipe_of(PAIRS, objective={"method": "simclr"}).objective.method == "simclr"
-    assert require_method(load_recipe("glyphs", ("objective.method=clip",))).method == "clip"
+    assert require_method(load_recipe("glyphs")).method == "clip"
     assert recipe_of(PAIRS | {"media": "audio"}, objective={"method": "mlm"}).objective.method == "mlm"
     with pytest.raises(UserError, match="trains no model"):
         recipe_of(TEXTS, objective={"method": "none"}, evaluate=[{"kind": "masked-tokens"}])
