@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,13 @@ def boilerplate(bodies: int = 10_000, copies: int = 1_000, threshold: float = 0.
     table = table_of(texts)
     names = table["record_id"].to_pylist()
     gone = removed(table, threshold)
-    # The words beside the body make shingles with the banner: a copy is true if the whole, less the banner, says so.
+    # A copy is true if it says so without what over 5 % of the texts hold, counted here one by one: the banner, and
+    # where it meets a frequent word of a body.
     from tasks.curation.duplicates import jaccard, shingles
 
-    sets = {at: shingles(texts[at]) for pair in pairs for at in pair}
-    banal = frozenset.intersection(*sets.values())
+    sets = [shingles(text) for text in texts]
+    held = Counter(one for each in sets for one in each)
+    banal = {one for one, count in held.items() if count > 0.05 * len(texts)}
     sure = {frozenset((names[a], names[b])) for a, b in pairs if jaccard(sets[a] - banal, sets[b] - banal) >= threshold}
     planted = {frozenset((names[a], names[b])) for a, b in pairs}
     found = {frozenset((row["record_id"], row["survivor_id"])) for row in gone}
