@@ -247,9 +247,10 @@ def main(arguments: list[str]) -> int:
 
 def _fail(code: int, message: str) -> int:
     if STORE in os.environ:  # not the last word: the first rank has that
-        print(f"rank {os.environ.get('RANK')}: {message}", file=sys.stderr)
+        said = f"rank {os.environ.get('RANK')}: {message}"
     else:
-        print(json.dumps({"error": message, "exit_code": code}), file=sys.stderr)
+        said = json.dumps({"error": message, "exit_code": code})
+    sys.stderr.write(f"{said}\n")  # in one piece: ranks share this stream, and `print` may write the line's end apart
     return code
 
 
