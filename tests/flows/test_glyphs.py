@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from flows.recipe import load_recipe
+from tasks.governance.mlflow_store import Store
 from tasks.governance.verification import verify
+from tasks.home import Home
 
 CHANGES = (
     'sources.0.fonts=["DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "DejaVuSerif-Bold"]',
@@ -32,9 +34,9 @@ def test_characters_and_their_names_become_a_served_model(prefect_server, tmp_pa
     assert {"eval/zero_shot_top1", "eval/zero_shot_chance", "eval/zero_shot_minus_chance"} <= names
     assert "tokenizer" in [stage["name"] for stage in outcome["stages"]]
     tracked = outcome["mlflow"]
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/home/mlflow/mlflow.db")
-    folder = mlflow.artifacts.download_artifacts(f"models:/{tracked['model']}/{tracked['version']}")
-    model = mlflow.pyfunc.load_model(folder)
+    with Store(Home.at(tmp_path / "home")).as_default():
+        folder = mlflow.artifacts.download_artifacts(f"models:/{tracked['model']}/{tracked['version']}")
+        model = mlflow.pyfunc.load_model(folder)
     from tasks.learning.samples import read_pairs
 
     pairs = read_pairs(Path(outcome["curate"]["path"]), "validation")[:2]

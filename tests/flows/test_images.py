@@ -12,6 +12,7 @@ from media_chain import clip, write_files
 from flows.recipe import load_recipe, validate
 from tasks.errors import UserError
 from tasks.governance.lineage import trace
+from tasks.governance.mlflow_store import Store
 from tasks.governance.verification import verify
 from tasks.home import Home
 
@@ -72,9 +73,9 @@ def test_a_folder_of_images_becomes_a_served_model(prefect_server, tmp_path):
         "split"
     ] == "validation"
     tracked = outcome["mlflow"]
-    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow/mlflow.db")
-    folder = mlflow.artifacts.download_artifacts(f"models:/{tracked['model']}/{tracked['version']}")
-    model = mlflow.pyfunc.load_model(folder)
+    with Store(Home.at(home)).as_default():
+        folder = mlflow.artifacts.download_artifacts(f"models:/{tracked['model']}/{tracked['version']}")
+        model = mlflow.pyfunc.load_model(folder)
     import pandas
 
     two = pandas.DataFrame({"image": [files["0/0.png"], files["1/1.png"]]})
