@@ -13,6 +13,7 @@ a corpus keeps for all its versions. (Only if the whole upper half of them were 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 NUMBERED = re.compile(r"(.+)-(\d{6})")
 
 
-class Order:
+class Order(ABC):
     """`at(begin, end)`: sample numbers and epochs (int64) of the positions from `begin` up to `end`."""
 
     def __init__(self, index: Index, seed: int) -> None:
@@ -48,9 +49,9 @@ class Order:
         none = np.empty(0, np.int64)
         return np.concatenate([none, *samples]), np.concatenate([none, *epochs])
 
+    @abstractmethod
     def within(self, epoch: int, first: int, last: int) -> np.ndarray:
         """Sample numbers of places `first` up to `last` of one epoch."""
-        raise NotImplementedError
 
     def shards_near(self, position: int) -> tuple[list[int], int]:
         """Shards that a reader at `position` is about to read and those that come after them, and up to which position
