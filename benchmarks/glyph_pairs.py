@@ -10,6 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.runs import write_index
+
 RANGES = (
     *((0x21, 0x7E), (0xA1, 0x24F), (0x391, 0x3CE), (0x400, 0x4FF), (0x1E00, 0x1EFF)),
     *((0x2190, 0x21FF), (0x2200, 0x22FF), (0x25A0, 0x25FF)),
@@ -112,20 +114,5 @@ def write_glyphs(
                     facts = {"id": place, "label": name.split()[0], "group": font.stem}
                     key = hashlib.sha256(place.encode()).hexdigest()[:32]
                     tar.write({"__key__": key, "json": json.dumps(facts).encode(), "png": image, "txt": name.encode()})
-        _index(folder, path)
+        write_index(folder, path, ("png", "txt", "json"))
     return folder
-
-
-def _index(folder: Path, tar: Path) -> None:
-    import pyarrow as pa
-
-    from ssl_models.reader import scan_tar
-
-    (folder / "index").mkdir(exist_ok=True)
-    tables = {name: scan_tar(tar, name).sort_by("key") for name in ("png", "txt", "json")}
-    columns = {"key": tables["png"]["key"]}
-    for name, table in tables.items():
-        columns |= {f"{name}.offset": table["start"], f"{name}.length": table["length"]}
-    table = pa.table(columns)
-    with pa.ipc.new_file(folder / "index" / f"{tar.stem}.idx", table.schema) as writer:
-        writer.write_table(table)

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.glyph_pairs import OTHER_FAMILY, write_glyphs
 from benchmarks.machine import write
+from benchmarks.runs import run_trainer
 
 TOWERS = {"image_size": 32, "patch": 8, "layers": 2, "width": 128, "text_layers": 1, "maximum_tokens": 16}
 TRAIN = {"steps": 250, "batch": 128, "learning_rate": 0.01, "embedding_learning_rate": 0.003, "warmup_steps": 5}
@@ -56,13 +53,7 @@ def train(method: str, seed: int, corpus: Path, tokenizer: Path, folder: Path, *
             },
         }
     )
-    folder.mkdir(parents=True)
-    spec.write(folder / "SPEC.json")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "ssl_models.trainer", str(folder / "SPEC.json")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
+    return run_trainer(spec, folder)
 
 
 def learn_words(corpus: Path, folder: Path, vocabulary: int = 1024) -> Path:

@@ -10,10 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine
+from benchmarks.runs import run_trainer, write_index
 
 RESNET = {
     "architecture": "timm",
@@ -66,23 +63,8 @@ def write_digits(folder: Path, split: str) -> Path:
                 Image.fromarray((digits.images[n] * 15.9375).astype(np.uint8)).save(image, "PNG")
                 facts = json.dumps({"id": str(n), "label": str(digits.target[n]), "group": ""}).encode()
                 tar.write({"__key__": f"{n:032x}", "json": facts, "png": image.getvalue()})
-        _index(folder, path)
+        write_index(folder, path, ("png", "json"))
     return folder
-
-
-def _index(folder: Path, tar: Path) -> None:
-    import pyarrow as pa
-
-    from ssl_models.reader import scan_tar
-
-    (folder / "index").mkdir(exist_ok=True)
-    tables = {name: scan_tar(tar, name).sort_by("key") for name in ("png", "json")}
-    columns = {"key": tables["png"]["key"]}
-    for name, table in tables.items():
-        columns |= {f"{name}.offset": table["start"], f"{name}.length": table["length"]}
-    table = pa.table(columns)
-    with pa.ipc.new_file(folder / "index" / f"{tar.stem}.idx", table.schema) as writer:
-        writer.write_table(table)
 
 
 def measure(name: str, seed: int, corpus: Path, folder: Path, steps: int | None = None) -> dict[str, Any]:
@@ -118,17 +100,12 @@ def measure(name: str, seed: int, corpus: Path, folder: Path, steps: int | None 
             },
         }
     )
-    folder.mkdir(parents=True)
-    spec.write(folder / "SPEC.json")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "ssl_models.trainer", str(folder / "SPEC.json")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = run_trainer(spec, folder)
     probe = ImageProbe(seed=seed, random_init_seeds=1, **chosen.get("probe", {}))
     found = {metric.name.split("/")[1]: metric for metric in image_probe(folder, corpus, probe).metrics}
     return {
         "seed": seed,
-        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "cpu_seconds": spent,
         **{key: round(100 * found[f"{key}_top1"].value, 2) for key in ("linear", "random_init", "raw_pixels")},
         "rank_me": found["rank_me"].value,
     }
